@@ -1,0 +1,5 @@
+"""Action images: encode 7-DoF actions as pixels, decode pixels to calibrated 7-DoF targets."""
+
+from .encoding import ActionEncoding, encode
+
+__all__ = ["ActionEncoding", "encode"]
