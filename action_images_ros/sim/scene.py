@@ -1,0 +1,100 @@
+"""What one episode looks like: objects, colours, light and the start of the arm. Data only."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import SimError
+from .split import HeldOut, Split
+
+Rgb = tuple[float, float, float]
+
+HUES_DEG = {"red": 0.0, "yellow": 56.0, "green": 120.0, "cyan": 184.0, "blue": 232.0, "purple": 288.0}
+_HUE_HALF_RANGE_DEG = 8.0
+_HUE_BIN_DEG = 2.0
+_MUTED_VALUE = HeldOut(0.25, 0.90, 0.05)
+_LIGHT_AZIMUTH_DEG = HeldOut(-180.0, 180.0, 15.0)
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """A thing on or above the table. position_m (3,) of its centre in the base frame; rgb in [0, 1]."""
+
+    name: str
+    colour: str
+    rgb: Rgb
+    position_m: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colours of the room and the light. light_direction: unit vector along which the light travels."""
+
+    table_rgb: Rgb
+    floor_rgb: Rgb
+    wall_rgb: Rgb
+    light_direction: tuple[float, float, float]
+    light_level: float
+    ambient_level: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One episode's start. target: index into objects; q_start (7,) rad; start_openness 0 or 1."""
+
+    task: str
+    split: Split
+    instruction: str
+    canonical_instruction: str
+    objects: tuple[SceneObject, ...]
+    target: int
+    look: Look
+    q_start: tuple[float, ...]
+    start_openness: float
+    instructions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.target < len(self.objects):
+            raise SimError(f"target {self.target} is no object of the scene; legal: 0 to {len(self.objects) - 1}")
+        if len(self.q_start) != 7 or self.start_openness not in (0.0, 1.0) or len(self.instructions) != len(self.objects):
+            raise SimError(f"scene needs 7 start joints (got {len(self.q_start)}), start_openness 0 or 1 (got "
+                           f"{self.start_openness}), one instruction an object (got {len(self.instructions)})")
+
+    @property
+    def wrong_instructions(self) -> tuple[str, ...]:
+        """Instructions that name another object of this scene."""
+        return tuple(text for i, text in enumerate(self.instructions) if i != self.target)
+
+    def instructed(self, target: int) -> Scene:
+        """The same scene when asked, canonically, for another object."""
+        if not 0 <= target < len(self.objects):
+            raise SimError(f"target {target} is no object of the scene; legal: 0 to {len(self.objects) - 1}")
+        text = self.instructions[target]
+        return replace(self, target=target, instruction=text, canonical_instruction=text)
+
+
+def hue_range(colour: str) -> HeldOut:
+    """Hues (degrees) that bear this name, with TEST shades held out."""
+    if colour not in HUES_DEG:
+        raise SimError(f"colour is {colour!r}; legal: {', '.join(HUES_DEG)}")
+    centre = HUES_DEG[colour]
+    return HeldOut(centre - _HUE_HALF_RANGE_DEG, centre + _HUE_HALF_RANGE_DEG, _HUE_BIN_DEG)
+
+
+def sample_shade(rng: np.random.Generator, split: Split, colour: str) -> Rgb:
+    """A shade of a named colour; hue from the split's own bins of 2 degrees."""
+    hue = hue_range(colour).sample(rng, split)
+    return colorsys.hsv_to_rgb(hue / 360.0 % 1.0, rng.uniform(0.8, 1.0), rng.uniform(0.75, 1.0))
+
+
+def sample_look(rng: np.random.Generator, split: Split) -> Look:
+    """Muted room colours (brightness in the split's bins of 0.05) and a light (azimuth in its bins of 15 degrees)."""
+    azimuth = np.deg2rad(_LIGHT_AZIMUTH_DEG.sample(rng, split))
+    elevation = np.deg2rad(rng.uniform(35.0, 85.0))
+    direction = -np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+    muted = [colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.0, 0.3), _MUTED_VALUE.sample(rng, split)) for _ in range(3)]
+    return Look(*muted, light_direction=tuple(direction), light_level=float(rng.uniform(0.35, 0.7)),
+                ambient_level=float(rng.uniform(0.3, 0.5)))
