@@ -1,0 +1,19 @@
+"""From chunks of targets to joint commands inside the arm's limits. Pure: no ROS, no clock."""
+
+from .chunk_queue import ChunkQueue, ChunkRefused, Latency, PlaybackClock, Refusal
+from .config import ChunkRules, ControllerConfig, WatchdogConfig
+from .controller import ChunkVerdict, Controller, ControlOutput, ControlStats, Response
+from .gripper import GripperConfig, GripperLogic
+from .ik import IkConfig, IkSolver
+from .kinematics import FR3_HOME_Q, Fr3Kinematics, Kinematics
+from .limits import FR3_LIMITS, JointLimits, LimitScales
+from .states import RESUME, TRANSITIONS, ControllerState, Event, Resume
+from .trajectory import JointPath, PosePath
+from .workspace import Workspace
+
+__all__ = [
+    "FR3_HOME_Q", "FR3_LIMITS", "RESUME", "TRANSITIONS", "ChunkQueue", "ChunkRefused", "ChunkRules", "ChunkVerdict",
+    "ControlOutput", "ControlStats", "Controller", "ControllerConfig", "ControllerState", "Event", "Fr3Kinematics",
+    "GripperConfig", "GripperLogic", "IkConfig", "IkSolver", "JointLimits", "JointPath", "Kinematics", "Latency",
+    "LimitScales", "PlaybackClock", "PosePath", "Refusal", "Response", "Resume", "WatchdogConfig", "Workspace",
+]

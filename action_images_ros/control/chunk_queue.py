@@ -1,0 +1,231 @@
+"""Which chunk counts, and where in time it belongs.
+
+A chunk is placed by the stamp of its observation: target k belongs k dt after it, on the clock of
+what the arm has really been playing since (`PlaybackClock`): at speed_factor 0.2 that clock runs at a
+fifth, while the arm rests it stands still, so a first chunk is not cut although it took time to
+compute, and a chunk that arrives while the arm moves loses exactly what the arm has done meanwhile.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, deque
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from ..errors import ControlError
+from ..types import ActionChunk
+from .config import ChunkRules
+from .trajectory import PosePath, pose_distance
+
+_FUTURE_S = 0.05
+_LEVER_M = 0.1
+_LAG_CANDIDATES = 9
+_SIGMA_FLOOR_M = 1e-3
+
+
+class Refusal(Enum):
+    """Why a chunk was refused as a whole."""
+
+    NOT_ENABLED = "not_enabled"
+    NOT_READY = "not_ready"
+    UNSTAMPED = "unstamped"
+    EMPTY = "empty"
+    NOT_FINITE = "not_finite"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    FROM_FUTURE = "from_future"
+    TOO_OLD = "too_old"
+    BEFORE_ENABLE = "before_enable"
+    PASSED = "passed"
+    NOT_CREDIBLE = "not_credible"
+    JUMPS = "jumps"
+    STARTS_TOO_FAR = "starts_too_far"
+    OUTSIDE_WORKSPACE = "outside_workspace"
+    UNREACHABLE = "unreachable"
+    TOO_FAST = "too_fast"
+
+
+class ChunkRefused(ControlError):
+    """A chunk that must not move the arm; `refusal` is the machine-readable reason."""
+
+    def __init__(self, refusal: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+
+
+class PlaybackClock:
+    """ROS time -> path time, from what was really played. Remembers the last `memory_s` seconds."""
+
+    def __init__(self, memory_s: float, rate_hz: float) -> None:
+        self._stamps: deque[int] = deque(maxlen=int(memory_s * rate_hz) + 2)
+        self._path_s: deque[float] = deque(maxlen=self._stamps.maxlen)
+
+    def clear(self) -> None:
+        self._stamps.clear()
+        self._path_s.clear()
+
+    def advance(self, now_ns: int, path_s: float) -> None:
+        """Note that path_s is played at now_ns; both must not decrease."""
+        self._stamps.append(now_ns)
+        self._path_s.append(path_s)
+
+    def at(self, stamp_ns: int) -> float | None:
+        """Path time that was played at a stamp (linear between ticks); None when that is no longer known."""
+        if not self._stamps or stamp_ns < self._stamps[0]:
+            return None
+        if stamp_ns >= self._stamps[-1]:
+            return self._path_s[-1]
+        k = bisect_right(self._stamps, stamp_ns) - 1
+        a, b = self._stamps[k], self._stamps[k + 1]
+        u = (stamp_ns - a) / (b - a) if b > a else 1.0
+        return self._path_s[k] + u * (self._path_s[k + 1] - self._path_s[k])
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Observation to arrival of the chunks received so far, warm-up excluded; seconds."""
+
+    count: int = 0
+    last_s: float = 0.0
+    mean_s: float = 0.0
+    p95_s: float = 0.0
+    max_s: float = 0.0
+
+
+class LatencyMeter:
+    """Statistics over the last `window` chunks after the first `warm_up`."""
+
+    def __init__(self, warm_up: int, window: int = 100) -> None:
+        self._skip = warm_up
+        self._values: deque[float] = deque(maxlen=window)
+        self._count = 0
+
+    def add(self, latency_s: float) -> None:
+        if self._skip > 0:
+            self._skip -= 1
+            return
+        self._count += 1
+        self._values.append(latency_s)
+
+    def read(self) -> Latency:
+        if not self._values:
+            return Latency()
+        values = np.array(self._values)
+        return Latency(self._count, float(values[-1]), float(values.mean()), float(np.percentile(values, 95)),
+                       float(values.max()))
+
+
+class ChunkQueue:
+    """Admits chunks in order of observation, counts the others, places the admitted one in path time.
+
+    Not locked: one thread owns it.
+    """
+
+    def __init__(self, rules: ChunkRules) -> None:
+        self._rules = rules
+        self._newest_ns: int | None = None
+        self._not_before_ns: int | None = None
+        self.counts: Counter[str] = Counter()
+        self._meter = LatencyMeter(rules.warm_up_chunks)
+
+    @property
+    def latency(self) -> Latency:
+        return self._meter.read()
+
+    def restart(self, not_before_ns: int) -> None:
+        """Forget the order seen so far; nothing observed before this stamp is admitted any more."""
+        self._newest_ns = None
+        self._not_before_ns = not_before_ns
+
+    def admit(self, chunk: ActionChunk, now_ns: int) -> ActionChunk:
+        """The chunk, cut to its credible steps, or ChunkRefused. Remembers the newest stamp seen."""
+        if len(chunk) == 0:
+            raise ChunkRefused(Refusal.EMPTY, "the chunk has no steps")
+        if chunk.stamp_ns is None or chunk.dt_s is None:
+            raise ChunkRefused(Refusal.UNSTAMPED, "the chunk has no stamp or no dt; it must carry the time of its observation")
+        if not chunk.dt_s > 0.0 or not np.isfinite(chunk.dt_s):
+            raise ChunkRefused(Refusal.NOT_FINITE, f"dt_s is {chunk.dt_s}; it must be positive")
+        age_s = 1e-9 * (now_ns - chunk.stamp_ns)
+        self._check_order(chunk.stamp_ns, age_s)
+        self._newest_ns = chunk.stamp_ns
+        self._meter.add(age_s)
+        return self._check_content(chunk)
+
+    def _check_order(self, stamp_ns: int, age_s: float) -> None:
+        newest = self._newest_ns
+        if age_s < -_FUTURE_S:
+            raise ChunkRefused(Refusal.FROM_FUTURE, f"observed {-age_s:.3f} s in the future; synchronise the clocks")
+        if self._not_before_ns is not None and stamp_ns < self._not_before_ns:
+            raise ChunkRefused(Refusal.BEFORE_ENABLE, "observed before control was enabled; the next one will do")
+        if newest is not None and stamp_ns == newest:
+            raise ChunkRefused(Refusal.DUPLICATE, "this observation has been received already")
+        if newest is not None and stamp_ns < newest:
+            raise ChunkRefused(Refusal.OUT_OF_ORDER, f"observed {1e-9 * (newest - stamp_ns):.3f} s before the newest chunk")
+        if age_s > self._rules.max_age_s:
+            raise ChunkRefused(Refusal.TOO_OLD, f"observed {age_s:.2f} s ago; legal: up to {self._rules.max_age_s} s")
+
+    def _check_content(self, chunk: ActionChunk) -> ActionChunk:
+        n = _credible_prefix(chunk, self._rules)
+        if n < len(chunk):
+            chunk = ActionChunk(chunk.base_T_tcps[:n], chunk.openness[:n], chunk.covariance[:n],
+                                chunk.reproj_rms_px[:n], chunk.credible[:n], chunk.why[:n], chunk.stamp_ns, chunk.dt_s)
+        _require_finite_rigid(chunk)
+        metres, radians = pose_distance(chunk.base_T_tcps[:-1], chunk.base_T_tcps[1:])
+        k = int(np.argmax(np.maximum(metres / self._rules.max_step_m, radians / self._rules.max_step_rad))) if n > 1 else 0
+        if n > 1 and (metres[k] > self._rules.max_step_m or radians[k] > self._rules.max_step_rad):
+            raise ChunkRefused(Refusal.JUMPS, f"jumps {1e3 * metres[k]:.0f} mm and {np.degrees(radians[k]):.0f} deg from step {k} to "
+                               f"{k + 1}; legal: {1e3 * self._rules.max_step_m:.0f} mm, {np.degrees(self._rules.max_step_rad):.0f} deg")
+        return chunk
+
+    def place(self, chunk: ActionChunk, clock: PlaybackClock, now_path_s: float, command: np.ndarray,
+              lag_path_s: float) -> PosePath:
+        """The chunk as a path in path time, from its observation on.
+
+        command (4, 4): base_T_tcp commanded at now_path_s. lag_path_s: how far, in path time, the arm
+        was measured to trail its commands; the observation showed the arm where it was, not where it
+        was told to be, so up to that much more of the chunk has passed: as much as brings it nearest
+        to the present command. ChunkRefused when all of it has passed or it is too far off.
+        """
+        observed_s = clock.at(chunk.stamp_ns)
+        if observed_s is None:
+            raise ChunkRefused(Refusal.TOO_OLD, "observed before anything the controller remembers")
+        steps_s = chunk.dt_s * np.arange(len(chunk))
+        sigma = np.sqrt(np.maximum(np.trace(chunk.covariance[:, :3, :3], axis1=1, axis2=2) / 3.0, _SIGMA_FLOOR_M**2))
+        path = PosePath(steps_s, chunk.base_T_tcps, chunk.openness, sigma)
+        shifts = np.linspace(0.0, max(lag_path_s, 0.0), _LAG_CANDIDATES)
+        metres, radians = pose_distance(path.sample(now_path_s - observed_s + shifts), command)
+        k = int(np.argmin(metres + _LEVER_M * radians))
+        start_s = observed_s - float(shifts[k])
+        if now_path_s - start_s >= steps_s[-1] and len(chunk) > 1:
+            raise ChunkRefused(Refusal.PASSED, "all of its steps have passed; the policy is slower than its chunks are long")
+        if metres[k] > self._rules.max_start_error_m or radians[k] > self._rules.max_start_error_rad:
+            raise ChunkRefused(Refusal.STARTS_TOO_FAR, f"starts {1e3 * metres[k]:.0f} mm and {np.degrees(radians[k]):.0f} deg from the "
+                               f"arm's command; legal: {1e3 * self._rules.max_start_error_m:.0f} mm, "
+                               f"{np.degrees(self._rules.max_start_error_rad):.0f} deg")
+        return PosePath(start_s + steps_s, chunk.base_T_tcps, chunk.openness, sigma, observed_s=start_s)
+
+
+def _credible_prefix(chunk: ActionChunk, rules: ChunkRules) -> int:
+    """Number of leading credible steps, where that is enough; otherwise ChunkRefused."""
+    bad = np.flatnonzero(~chunk.credible)
+    if not len(bad):
+        return len(chunk)
+    k = int(bad[0])
+    if rules.min_credible_steps is None or k < rules.min_credible_steps:
+        need = "all" if rules.min_credible_steps is None else f"the first {rules.min_credible_steps}"
+        raise ChunkRefused(Refusal.NOT_CREDIBLE, f"step {k} is not credible ({chunk.why[k] or 'no reason given'}); {need} must be")
+    return k
+
+
+def _require_finite_rigid(chunk: ActionChunk) -> None:
+    poses = chunk.base_T_tcps
+    finite = np.isfinite(poses).all(axis=(1, 2)) & np.isfinite(chunk.openness) & np.isfinite(chunk.covariance).all(axis=(1, 2))
+    if not finite.all():
+        raise ChunkRefused(Refusal.NOT_FINITE, f"step {int(np.argmin(finite))} is not finite")
+    R = poses[:, :3, :3]
+    off = np.abs(np.swapaxes(R, 1, 2) @ R - np.eye(3)).max(axis=(1, 2))
+    if off.max() > 1e-3 or np.any(np.linalg.det(R) < 0.0):
+        raise ChunkRefused(Refusal.NOT_FINITE, f"step {int(off.argmax())} is not a rigid pose")

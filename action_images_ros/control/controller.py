@@ -1,0 +1,282 @@
+"""The controller: chunks of targets in, joint commands out, one explicit state machine between.
+
+Pure: time comes in as arguments (now_s monotonic seconds, now_ns and stamps ROS time). One thread
+owns a Controller; call `tick` at the control rate.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..types import ActionChunk, RobotState
+from .chunk_queue import ChunkQueue, ChunkRefused, Latency, Refusal
+from .config import ControllerConfig
+from .gripper import GripperLogic
+from .kinematics import Kinematics
+from .planner import Planner
+from .player import Player
+from .states import ENABLED_STATES, MOVING_STATES, RESUME, ControllerState, Event, Resume, next_state
+from .watchdog import Watchdog
+from .workspace import Workspace
+
+_MAX_CATCH_UP = 5
+_LAG_SLACK = 1.5
+_STANDING_RADPS = 0.05
+
+
+@dataclass(frozen=True)
+class ChunkVerdict:
+    """Whether a chunk was taken; otherwise why not, in words and as `refusal`."""
+
+    accepted: bool
+    reason: str = ""
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True)
+class Response:
+    """Answer to an operator's call: done or not, and what to do about it."""
+
+    ok: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class ControlStats:
+    """For diagnostics. counts: accepted and refused chunks by reason. clearance_m: distance of the present
+    plan to the workspace's borders. playback_rate: path seconds per second. lag_s: how long the arm trails
+    its commands, tracking_error_rad: how far. deviation_rad: command against plan, when the limiter had to
+    intervene."""
+
+    counts: Counter = field(default_factory=Counter)
+    latency: Latency = Latency()
+    clearance_m: float = float("inf")
+    playback_rate: float = 0.0
+    path_left_s: float = 0.0
+    lag_s: float = 0.0
+    tracking_error_rad: float = 0.0
+    deviation_rad: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ControlOutput:
+    """What one tick commands. q_command, dq_command (7,) and base_T_tcp_command (4, 4) are None when nothing
+    may be sent: not enabled, no chunk yet, or at rest after a fault. gripper_width_m only on change.
+    fault: why the arm holds or is in fault, "" otherwise. at_rest: the command does not move."""
+
+    state: ControllerState
+    q_command: np.ndarray | None
+    dq_command: np.ndarray | None
+    base_T_tcp_command: np.ndarray | None
+    gripper_width_m: float | None
+    fault: str
+    stats: ControlStats
+    at_rest: bool
+
+
+class Controller:
+    """See the module; `states.py` holds the table of transitions and what it takes to resume."""
+
+    def __init__(self, config: ControllerConfig, kinematics: Kinematics, workspace: Workspace) -> None:
+        self._config = config
+        self._kinematics = kinematics
+        self._workspace = workspace
+        self._planner = Planner(config, kinematics, workspace)
+        self._player = Player(config, kinematics, self._planner)
+        self._queue = ChunkQueue(config.chunks)
+        self._watchdog = Watchdog(config.watchdog, kinematics.limits, config.rate_hz)
+        self._gripper = GripperLogic(config.gripper)
+        self._state = ControllerState.DISABLED
+        self._why = ""
+        self._robot: RobotState | None = None
+        self._robot_is_new = False
+        self._tick_ns: int | None = None
+        self._tick_s: float | None = None
+        self._chunk_dt_s: float | None = None
+        self._latency = Latency()
+
+    @property
+    def state(self) -> ControllerState:
+        return self._state
+
+    @property
+    def latency(self) -> Latency:
+        """Observation to arrival of the chunks so far, without warm-up."""
+        return self._latency
+
+    def on_robot_state(self, state: RobotState, now_s: float) -> None:
+        """Joint states as they arrive; malformed ones are counted and do not count as fresh."""
+        if np.shape(state.q) != (7,) or not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.dq))):
+            self._queue.counts["robot_state_malformed"] += 1
+            return
+        self._robot, self._robot_is_new = state, True
+        self._watchdog.states(now_s)
+
+    def on_frames_fresh(self, now_s: float) -> None:
+        """Call whenever a new set of camera images has been seen."""
+        self._watchdog.frames(now_s)
+
+    def on_chunk(self, chunk: ActionChunk, now_ns: int, now_s: float) -> ChunkVerdict:
+        """Check the whole chunk and, when nothing is wrong with any of it, let it take over from now on."""
+        counts = self._queue.counts
+        try:
+            self._accept(chunk, now_ns, now_s)
+        except ChunkRefused as refused:
+            counts[refused.refusal.value] += 1
+            return ChunkVerdict(False, str(refused), refused.refusal)
+        finally:
+            self._latency = self._queue.latency
+        counts["accepted"] += 1
+        self._watchdog.chunk(now_s)
+        self._apply(Event.CHUNK_ACCEPTED, "")
+        return ChunkVerdict(True)
+
+    def _accept(self, chunk: ActionChunk, now_ns: int, now_s: float) -> None:
+        if self._state not in ENABLED_STATES:
+            raise ChunkRefused(Refusal.NOT_ENABLED, f"the controller is {self._state.value}; {self._remedy()}")
+        missing = [text for event, text in self._watchdog.inputs(now_s) if event is not Event.CHUNKS_STALE]
+        if missing:
+            raise ChunkRefused(Refusal.NOT_READY, missing[0])
+        player, speed = self._player, self._config.speed_factor
+        chunk = self._queue.admit(chunk, now_ns)
+        lag_s = min(_LAG_SLACK * self._watchdog.lag_s, self._config.max_tracking_lag_s) * min(player.rate, speed)
+        placed = self._queue.place(chunk, player.clock, player.path_s, player.base_T_tcp, lag_s)
+        player.adopt(self._planner.replace_tail(player.plan, placed, player.path_s))
+        self._chunk_dt_s = chunk.dt_s
+
+    def enable(self, on: bool, now_s: float) -> Response:
+        """Operator's call. On: from here, at rest, wait for the first chunk observed after this moment."""
+        if not on:
+            self._apply(Event.DISABLE, Event.DISABLE.value)
+            return Response(True, f"{self._state.value}")
+        if self._state in ENABLED_STATES:
+            return Response(True, f"already enabled ({self._state.value})")
+        hindrance = self._hindrance(now_s)
+        if hindrance:
+            return Response(False, f"not enabled: {hindrance}")
+        self._gripper.follow(self._robot.gripper_width_m)
+        self._player.begin(self._robot.q, self._gripper.openness)
+        self._watchdog.restart()
+        now_ns = self._ros_now(now_s)
+        self._queue.restart(now_ns)
+        self._player.clock.advance(now_ns, self._player.path_s)
+        self._apply(Event.ENABLE, "")
+        return Response(True, "enabled; waiting for a chunk")
+
+    def stop(self, now_s: float) -> Response:
+        """Operator's call: brake along the path now; `enable` is needed to go on."""
+        self._apply(Event.STOP, Event.STOP.value)
+        return Response(True, f"stopping ({self._state.value})")
+
+    def reset(self, now_s: float) -> Response:
+        """Operator's call: leave FAULT, once the arm rests and its joint states are back."""
+        if self._state is not ControllerState.FAULT:
+            return Response(True, f"nothing to reset ({self._state.value})")
+        if not self._player.resting:
+            return Response(False, "not reset: the arm is still coming to rest; try again")
+        gone = [text for event, text in self._watchdog.inputs(now_s) if event is Event.STATES_STALE]
+        if gone:
+            return Response(False, f"not reset: {gone[0]}")
+        self._apply(Event.RESET, "")
+        return Response(True, "reset; enable to go on")
+
+    def tick(self, now_ns: int, now_s: float) -> ControlOutput:
+        """One control period: look after everything, then move by one period (more after a late tick)."""
+        for event, text in self._problems(now_ns, now_s):
+            self._apply(event, text)
+        width = None
+        if self._player.plan is not None and (self._state in ENABLED_STATES or not self._player.resting):
+            width = self._move(now_ns, now_s)
+        self._tick_ns, self._tick_s = now_ns, now_s
+        return self._output(width)
+
+    def committed(self, now_ns: int, horizon_s: float) -> ActionChunk | None:
+        """What will be executed from now for horizon_s, as targets dt apart in path time; None unless RUNNING.
+
+        Index 0 is the present command. At speed_factor s a target lies dt / s after the one before.
+        """
+        if self._state is not ControllerState.RUNNING or self._chunk_dt_s is None:
+            return None
+        plan, start = self._player.plan, self._player.path_s
+        steps = 1 + int(horizon_s * self._config.speed_factor / self._chunk_dt_s + 1e-6)
+        times = start + self._chunk_dt_s * np.arange(steps)
+        openness = np.array([plan.poses.openness_at(t) for t in times])
+        return ActionChunk.from_poses(plan.poses.sample(times), openness, now_ns, self._chunk_dt_s)
+
+    def _problems(self, now_ns: int, now_s: float) -> list[tuple[Event, str]]:
+        found = self._watchdog.tick(now_ns, now_s)
+        if self._state not in ENABLED_STATES:
+            return []
+        found += self._watchdog.inputs(now_s)
+        if self._robot_is_new:
+            self._robot_is_new = False
+            found += self._watchdog.arm(self._robot)
+        if self._player.ended:
+            found.append((Event.PATH_ENDED, Event.PATH_ENDED.value))
+        return found
+
+    def _move(self, now_ns: int, now_s: float) -> float | None:
+        moving = self._state in MOVING_STATES
+        passed = self._config.period_s if self._tick_s is None else now_s - self._tick_s
+        periods = min(max(1, round(passed * self._config.rate_hz)), _MAX_CATCH_UP)
+        for _ in range(periods):
+            if not self._player.advance(moving):
+                self._apply(Event.LIMITER_FAILED, Event.LIMITER_FAILED.value)
+        self._player.clock.advance(now_ns, self._player.path_s)
+        self._watchdog.command(self._player.command.q, now_ns)
+        if not moving:
+            return None
+        return self._gripper.update(self._player.plan.poses.openness_at(self._player.path_s), now_s)
+
+    def _output(self, width: float | None) -> ControlOutput:
+        player = self._player
+        resting = player.resting
+        sends = player.plan is not None and (
+            not resting or self._state in (ControllerState.RUNNING, ControllerState.HOLDING))
+        command = player.command
+        stats = ControlStats(
+            self._queue.counts, self._latency, player.plan.clearance_m if player.plan else float("inf"), player.rate,
+            max(0.0, player.plan.end_s - player.path_s) if player.plan else 0.0, self._watchdog.lag_s,
+            self._watchdog.tracking_error_rad, command.deviation_rad if command else 0.0)
+        return ControlOutput(self._state, command.q if sends else None, command.dq if sends else None,
+                             player.base_T_tcp if sends else None, width, self._why, stats, resting)
+
+    def _apply(self, event: Event, text: str) -> None:
+        after = next_state(self._state, event)
+        if after is not self._state:
+            self._state, self._why = after, text
+
+    def _remedy(self) -> str:
+        return "call reset, then enable" if self._state is ControllerState.FAULT else "call enable"
+
+    def _hindrance(self, now_s: float) -> str:
+        """Why control cannot begin now; "" when it can."""
+        if self._state is ControllerState.FAULT:
+            return f"in fault ({self._why}); call reset first"
+        if not self._player.resting:
+            return "the arm is still coming to rest; try again"
+        gone = [text for event, text in self._watchdog.inputs(now_s) if event is Event.STATES_STALE]
+        if self._robot is None or gone:
+            return gone[0] if gone else "no joint states received"
+        if np.abs(self._robot.dq).max() > _STANDING_RADPS:
+            return f"the arm is moving ({np.abs(self._robot.dq).max():.2f} rad/s); let it come to rest"
+        margin = self._kinematics.limits.margin(self._robot.q)
+        need = self._config.ik.limit_margin_rad
+        if margin.min() < need:
+            j = int(margin.argmin())
+            return (f"joint {j + 1} is {margin[j]:.3f} rad from the end of its range; legal: {need:.3f}; guide the arm away "
+                    "by hand")
+        return self._workspace.violation(self._kinematics.fk(self._robot.q))
+
+    def _ros_now(self, now_s: float) -> int:
+        if self._tick_ns is None or self._tick_s is None:
+            return self._robot.stamp_ns
+        return self._tick_ns + int(1e9 * (now_s - self._tick_s))
+
+
+def resume_needs(event: Event) -> Resume:
+    """What it takes to move again after `event`."""
+    return RESUME[event]

@@ -1,0 +1,93 @@
+"""Plays a plan: path time runs, the limiter lets the joints follow, and the past is remembered."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .chunk_queue import PlaybackClock
+from .config import ControllerConfig
+from .kinematics import Kinematics
+from .planner import Plan, Planner
+from .tracking import JointCommand, JointLimiter, PlaybackRate
+
+_REST_RADPS = 1e-6
+_AT_END_S = 1e-9
+
+
+class Player:
+    """One plan at a time, from `begin` on. Braking follows the plan's own, already checked path."""
+
+    def __init__(self, config: ControllerConfig, kinematics: Kinematics, planner: Planner) -> None:
+        self._planner = planner
+        self._kinematics = kinematics
+        self._limiter = JointLimiter(kinematics.limits.scaled(config.limits), config.period_s)
+        self._rate = PlaybackRate(config.speed_factor, config.brake_s, config.jerk_share, config.period_s)
+        self.clock = PlaybackClock(config.chunks.max_age_s + 1.0, config.rate_hz)
+        self.plan: Plan | None = None
+        self.path_s = 0.0
+        self._broken = False
+        self._pose: np.ndarray | None = None
+
+    def begin(self, q: np.ndarray, openness: float) -> None:
+        """Take q (7,), where the arm rests, as the command."""
+        self.plan = self._planner.rest(q, openness, self.path_s)
+        self._limiter.reset(q)
+        self._rate.reset()
+        self.clock.clear()
+        self._broken = False
+        self._pose = self._kinematics.fk(q)
+
+    def adopt(self, plan: Plan) -> None:
+        """Play this plan from the present path time on; it must continue the present one."""
+        self.plan = plan
+
+    @property
+    def resting(self) -> bool:
+        """Nothing moves: no plan, or path time and every commanded joint stand still."""
+        if self.plan is None:
+            return True
+        last = self._limiter.last
+        still = np.abs(last.dq).max() < _REST_RADPS and last.deviation_rad < _REST_RADPS
+        return self._rate.resting and bool(still)
+
+    @property
+    def ended(self) -> bool:
+        return self.plan is not None and self.path_s >= self.plan.end_s - _AT_END_S
+
+    @property
+    def rate(self) -> float:
+        """Path seconds per second, now."""
+        return self._rate.rate
+
+    @property
+    def command(self) -> JointCommand | None:
+        return self._limiter.last
+
+    @property
+    def base_T_tcp(self) -> np.ndarray | None:
+        """Commanded pose (4, 4)."""
+        return self._pose
+
+    def advance(self, moving: bool) -> bool:
+        """One control period towards full speed (moving) or rest. False when the limiter failed: then it brakes.
+
+        Needs `begin` first.
+        """
+        if self._broken:
+            self._limiter.brake()
+        else:
+            self._follow(moving)
+        self._pose = self._kinematics.fk(self._limiter.last.q)
+        return not self._broken
+
+    def _follow(self, moving: bool) -> None:
+        if self.ended:
+            self._rate.reset()
+        else:
+            self.path_s = min(self.path_s + self._rate.advance(moving), self.plan.end_s)
+        q, dq, ddq = self.plan.joints.sample(self.path_s)
+        rate, change = self._rate.rate, self._rate.change
+        if self._limiter.follow(q, dq * rate, ddq * rate * rate + dq * change) is None:
+            self._broken = True
+            self._rate.reset()
+            self._limiter.brake()
