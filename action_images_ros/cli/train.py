@@ -1,0 +1,79 @@
+"""`action-images train`: episodes -> a model directory."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+HELP = "train the small denoiser on collected episodes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="directory of episode shards (action-images sim collect)")
+    parser.add_argument("--validation", type=Path, help="directory of held-out episode shards")
+    parser.add_argument("--out", type=Path, required=True, help="model directory to write")
+    parser.add_argument("--samples", type=int, default=40_000, help="canvases until the learning rate is zero (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="the same as a time budget; whichever comes first")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=6e-4)
+    parser.add_argument("--mode-mix", default="policy=0.6,joint=0.2,world=0.1,label=0.1", help="share of each mode (%(default)s)")
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--heads", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--episodes", type=int, help="read at most this many episodes")
+    parser.add_argument("--every", type=int, default=2_000, help="samples between validations and checkpoints (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on where the checkpoint in --out left off")
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from ..errors import ConfigError
+    from ..model.config import ConvCanvasConfig, ModelConfig
+    from ..training.data import CanvasSource, load_episodes
+    from ..training.loop import TrainConfig, Trainer
+
+    torch.set_num_threads(args.threads)
+    try:
+        mix = {k: float(v) for k, v in (item.split("=") for item in args.mode_mix.split(","))}
+    except ValueError:
+        raise ConfigError(f"--mode-mix is {args.mode_mix!r}; expected like policy=0.7,joint=0.3") from None
+    model = ModelConfig(modes=tuple(mix), conv_canvas=ConvCanvasConfig(args.width, args.channels, args.blocks, args.heads))
+    config = TrainConfig(samples=args.samples, minutes=args.minutes, batch_size=args.batch_size,
+                         learning_rate=args.learning_rate, seed=args.seed, mode_mix=mix)
+    source = CanvasSource(load_episodes(args.data, args.episodes), model)
+    held_out = CanvasSource(load_episodes(args.validation), model) if args.validation else None
+    trainer = Trainer(source, model, config, args.out, time.monotonic)
+    if args.resume:
+        trainer.resume()
+    size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
+    print(f"{len(source.episodes)} episodes, {size:.1f} M parameters, {args.threads} threads, modes {args.mode_mix}", flush=True)
+    last = time.monotonic()
+    began, first = time.monotonic(), trainer.samples
+
+    def show(progress) -> None:
+        nonlocal last
+        if time.monotonic() - last < 20 and progress.share < 1:
+            return
+        last = time.monotonic()
+        losses = " ".join(f"{k} {v:.4f}" for k, v in progress.losses.items())
+        rate = (progress.samples - first) / (last - began)
+        print(f"{progress.share:6.1%}  {progress.samples:7d} samples  {rate:5.1f}/s  {losses}", flush=True)
+
+    def validate(averaged) -> dict[str, float]:
+        if held_out is None:
+            return {}
+        from ..training.validate import chunk_errors
+
+        summary = chunk_errors(averaged, held_out, windows=96, seed=1).summary(hit_m=0.03)
+        print("  held out: " + "  ".join(f"{k} {v:.3g}" for k, v in summary.items()), flush=True)
+        return summary
+
+    trainer.run(show, validate, args.every)
+    print(f"wrote {args.out}/model.safetensors and config.json")
+    return 0

@@ -1,0 +1,5 @@
+"""Runtimes for a denoiser, behind the Denoiser Protocol on numpy arrays. Each is imported only when it is asked for."""
+
+from .base import ENGINES, load_engine
+
+__all__ = ["ENGINES", "load_engine"]

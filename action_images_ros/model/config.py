@@ -1,0 +1,145 @@
+"""The contract that made a model: everything that training and the robot must agree on.
+
+Stored as `config.json` beside the weights. A model directory is accepted only if every key is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..codec import ActionEncoding
+from ..errors import ModelError, one_of
+
+FORMAT_VERSION = 1
+DENOISERS = ("conv_canvas", "wan")
+FRAME_CODECS = ("pixels", "wan_vae")
+TEXT_ENCODERS = ("wordllama_256", "umt5_xxl")
+RAY_FRAMES = ("base", "first_view")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """encoder: a name from TEXT_ENCODERS; max_tokens: instructions are cut or padded to this length;
+    width: features per token."""
+
+    encoder: str = "wordllama_256"
+    max_tokens: int = 16
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        one_of("text.encoder", self.encoder, TEXT_ENCODERS, ModelError)
+
+
+@dataclass(frozen=True)
+class ConvCanvasConfig:
+    """Size of the small denoiser: width of its tokens, channels at the action grid, blocks, attention heads."""
+
+    width: int = 192
+    channels: int = 64
+    blocks: int = 5
+    heads: int = 3
+    mlp_ratio: int = 4
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or self.width < 32 or self.blocks < 1 or self.channels % 8:
+            raise ModelError(f"conv_canvas width {self.width} must be a multiple of heads {self.heads} and at least 32, "
+                             f"channels {self.channels} a multiple of 8, blocks {self.blocks} at least 1")
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """Euler steps of the flow and the shift of their noise levels: s' = shift s / (1 + (shift - 1) s)."""
+
+    denoising_steps: int = 4
+    shift: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.denoising_steps <= 1000 or not self.shift > 0:
+            raise ModelError(f"sampler: denoising_steps {self.denoising_steps} (1..1000), shift {self.shift} (> 0)")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """views: cameras on the canvas. chunk_size: T action steps, index 0 = the pose at the observation.
+    dt_s: spacing of action steps. image_size, action_size: (width, height) px of the square camera images that the
+    model sees and of the action images that it makes. modes: what it was trained for."""
+
+    views: int = 2
+    chunk_size: int = 9
+    dt_s: float = 0.4
+    image_size: tuple[int, int] = (96, 96)
+    action_size: tuple[int, int] = (24, 24)
+    modes: tuple[str, ...] = ("policy", "joint", "world", "label")
+    denoiser: str = "conv_canvas"
+    frame_codec: str = "pixels"
+    ray_frame: str = "base"
+    encoding: ActionEncoding = field(default_factory=ActionEncoding)
+    text: TextConfig = field(default_factory=TextConfig)
+    conv_canvas: ConvCanvasConfig = field(default_factory=ConvCanvasConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        one_of("denoiser", self.denoiser, DENOISERS, ModelError)
+        one_of("frame_codec", self.frame_codec, FRAME_CODECS, ModelError)
+        one_of("ray_frame", self.ray_frame, RAY_FRAMES, ModelError)
+        if self.format_version != FORMAT_VERSION:
+            raise ModelError(f"model format_version is {self.format_version}; this version reads {FORMAT_VERSION}; "
+                             "convert the model or install the matching release")
+        if self.views < 2 or self.chunk_size < 2 or not self.dt_s > 0:
+            raise ModelError(f"views {self.views} (>= 2), chunk_size {self.chunk_size} (>= 2) and dt_s {self.dt_s} (> 0) "
+                             "must make a chunk that can be triangulated and executed")
+        if self.denoiser == "conv_canvas":
+            factor = self.image_size[0] // max(self.action_size[0], 1)
+            if factor * self.action_size[0] != self.image_size[0] or factor * self.action_size[1] != self.image_size[1]:
+                raise ModelError(f"image_size {self.image_size} must be a whole multiple of action_size {self.action_size}")
+
+    @property
+    def pixel_factor(self) -> int:
+        """Camera pixels per action-image pixel, along one side."""
+        return self.image_size[0] // self.action_size[0]
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    def save(self, directory: Path) -> None:
+        (Path(directory) / "config.json").write_text(self.to_json())
+
+    @classmethod
+    def load(cls, directory: Path) -> ModelConfig:
+        """Read `directory`/config.json. Raises ModelError where it is missing, malformed or has unknown keys."""
+        path = Path(directory) / "config.json"
+        if not path.is_file():
+            raise ModelError(f"{directory} is not a model directory: it has no config.json; "
+                             "give a directory such as models/reach, or train one with `action-images train`")
+        try:
+            raw = json.loads(path.read_text())
+        except ValueError as e:
+            raise ModelError(f"{path} is not valid JSON: {e}") from e
+        return _build(cls, raw, str(path))
+
+
+_NESTED = {"encoding": ActionEncoding, "text": TextConfig, "conv_canvas": ConvCanvasConfig, "sampler": SamplerConfig}
+
+
+def _build(cls, raw: object, where: str):
+    if not isinstance(raw, dict):
+        raise ModelError(f"{where}: expected an object, got {type(raw).__name__}")
+    known = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(set(raw) - known)
+    if unknown:
+        raise ModelError(f"{where}: unknown key {', '.join(map(repr, unknown))}; legal: {', '.join(sorted(known))}")
+    values = {}
+    for key, value in raw.items():
+        if key in _NESTED and cls is ModelConfig:
+            value = _build(_NESTED[key], value, f"{where}: {key}")
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[key] = value
+    try:
+        return cls(**values)
+    except TypeError as e:
+        raise ModelError(f"{where}: {e}") from e

@@ -1,0 +1,54 @@
+"""Flow-matching sampler on the canvas: Euler steps from noise to data, clean frames restored after every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import EngineError
+from .canvas import CanvasLayout, restore_clean
+from .config import SamplerConfig
+from .denoiser import Conditioning, Denoiser
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """video (B, V, Fv, C, h, w) and action (B, V, Fa, C', h', w'): latents, whole segments of a layout."""
+
+    video: np.ndarray
+    action: np.ndarray
+
+
+def noise_levels(config: SamplerConfig) -> np.ndarray:
+    """sigmas (steps + 1,) from 1 to 0, shifted: s' = shift s / (1 + (shift - 1) s) (method, section 6)."""
+    s = np.linspace(1.0, 0.0, config.denoising_steps + 1)
+    return config.shift * s / (1.0 + (config.shift - 1.0) * s)
+
+
+def sample(denoiser: Denoiser, given: Canvas, layout: CanvasLayout, conditioning: Conditioning, config: SamplerConfig,
+           rng: np.random.Generator, on_step: Callable[[int, int], None] | None = None) -> Canvas:
+    """Generate what `layout` does not give.
+
+    given: latents whose clean frames are true; the others are ignored. on_step(done, total) reports progress.
+    Raises EngineError where the denoiser returns NaN or infinity: such a chunk must never reach an arm.
+    """
+    video_mask, action_mask = layout.video_mask(given.video), layout.action_mask(given.action)
+    video = restore_clean(rng.standard_normal(given.video.shape, np.float32), given.video, video_mask)
+    action = restore_clean(rng.standard_normal(given.action.shape, np.float32), given.action, action_mask)
+    sigmas = noise_levels(config)
+    for step, (sigma, next_sigma) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+        level = np.full(len(given.action), sigma, np.float32)
+        v_video, v_action = denoiser.velocity(video, action, level, conditioning)
+        width = np.float32(next_sigma - sigma)
+        if v_video is not None:
+            video = restore_clean(video + width * v_video, given.video, video_mask)
+        if v_action is not None:
+            action = restore_clean(action + width * v_action, given.action, action_mask)
+        if on_step is not None:
+            on_step(step + 1, config.denoising_steps)
+    if not (np.all(np.isfinite(video)) and np.all(np.isfinite(action))):
+        raise EngineError("the denoiser returned NaN or infinity; the chunk is dropped: "
+                          "verify the engine with `action-images bench policy --verify`")
+    return Canvas(video, action)

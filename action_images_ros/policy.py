@@ -1,0 +1,68 @@
+"""The policy without ROS: images, pose and instruction in, a chunk of calibrated 7-DoF targets out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .codec import decode
+from .engines import load_engine
+from .errors import ModelError
+from .geometry import PinholeCamera
+from .model.canvas import Mode
+from .model.config import ModelConfig
+from .model.pipeline import Given, Pipeline
+from .types import ActionChunk, ActionImages, SyncedFrames
+
+
+class ActionImagePolicy:
+    """Canvas, engine and decoder of one model directory. Not thread-safe; one per thread."""
+
+    def __init__(self, config: ModelConfig, pipeline: Pipeline, engine: str) -> None:
+        self.config, self.pipeline, self.engine = config, pipeline, engine
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, engine: str = "auto") -> ActionImagePolicy:
+        """directory: config.json and model.safetensors. engine: a name of `engines.ENGINES`, or auto.
+
+        Raises ModelError or EngineError where anything is missing or does not fit.
+        """
+        directory = Path(directory)
+        if not directory.is_dir():
+            raise ModelError(f"model directory {directory} does not exist; give a directory such as models/reach")
+        config = ModelConfig.load(directory)
+        name, denoiser = load_engine(engine, directory, config)
+        return cls(config, Pipeline(config, denoiser), name)
+
+    def action_cameras(self, cameras: Sequence[PinholeCamera]) -> tuple[PinholeCamera, ...]:
+        """Live cameras -> the cameras in which the action images are drawn."""
+        return self.pipeline.action_cameras(cameras)
+
+    def generate(self, frames: SyncedFrames, base_T_tcp: np.ndarray, openness: float, instruction: str,
+                 committed: ActionChunk | None = None, seed: int = 0) -> ActionImages:
+        """One chunk of action images.
+
+        base_T_tcp (4, 4) m and openness [0, 1] at frames.stamp_ns; committed: targets at k dt_s after that stamp, k = 1...,
+        which the arm will execute in any case and which the chunk continues. Raises ModelError where the frames are not
+        the model's views, EngineError where the engine fails.
+        """
+        poses, opens = base_T_tcp[None], np.array([openness], float)
+        if committed is not None and len(committed):
+            keep = min(len(committed), self.config.chunk_size - 2)
+            poses = np.concatenate([poses, committed.base_T_tcps[:keep]])
+            opens = np.concatenate([opens, committed.openness[:keep]])
+        given = Given(self.pipeline.model_images(frames.images), poses, opens, instruction)
+        made = self.pipeline.run(Mode.POLICY, given, frames.cameras, np.random.default_rng(seed))
+        return ActionImages(made.action_images, frames.views, self.action_cameras(frames.cameras), frames.stamp_ns, self.config.dt_s)
+
+    def decode(self, images: ActionImages) -> ActionChunk:
+        """Targets in the robot base frame, stamped with the observation's time."""
+        chunk = decode(images.images, images.cameras, self.config.encoding)
+        return chunk.stamped(images.stamp_ns, images.dt_s)
+
+    def infer(self, frames: SyncedFrames, base_T_tcp: np.ndarray, openness: float, instruction: str,
+              committed: ActionChunk | None = None, seed: int = 0) -> ActionChunk:
+        """`generate` then `decode`."""
+        return self.decode(self.generate(frames, base_T_tcp, openness, instruction, committed, seed))

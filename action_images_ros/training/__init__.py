@@ -1,0 +1,1 @@
+"""Training: episodes -> batches of canvases -> loss -> a model directory."""
