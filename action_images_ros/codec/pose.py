@@ -1,0 +1,155 @@
+"""One rigid pose a step from blobs in calibrated views: batched Gauss-Newton on SE(3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry import PinholeCamera
+from ..geometry.se3 import hat, so3_exp
+from ..geometry.triangulation import closest_points, fit_rigid
+
+_ITERATIONS = 8
+_STOP = 1e-8
+_ANGLES = 72
+_MIN_DEPTH_M = 0.01
+
+
+@dataclass
+class Sightings:
+    """Blobs of T steps in V views and 3 colours, freed of lens distortion.
+
+    rays (T, V, 3, 3) unit directions in the base frame; ideal (T, V, 3, 2) undistorted normalised
+    coordinates; px_per_ideal (T, V, 3, 2, 2) Jacobian of pixels by them; weight (T, V, 3, 2, 2) inverse
+    covariance (1/px^2), zero for a blob that is not used.
+    """
+
+    rays: np.ndarray
+    ideal: np.ndarray
+    px_per_ideal: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def used(self) -> np.ndarray:
+        return self.weight[..., 0, 0] > 0
+
+    def take(self, steps: np.ndarray) -> Sightings:
+        return Sightings(self.rays[steps], self.ideal[steps], self.px_per_ideal[steps], self.weight[steps])
+
+
+def sight(uv: np.ndarray, weight: np.ndarray, cameras: Sequence[PinholeCamera]) -> Sightings:
+    """uv (T, V, 3, 2) px and inverse covariances (T, V, 3, 2, 2) -> Sightings."""
+    uv = np.where(weight[..., :1, 0] > 0, uv, np.stack([c.K[:2, 2] for c in cameras])[:, None, :])
+    ideal = np.stack([c.undistort((uv[:, v] - c.K[:2, 2]) @ np.linalg.inv(c.K[:2, :2]).T) for v, c in enumerate(cameras)], 1)
+    direction = np.concatenate([ideal, np.ones(ideal.shape[:-1] + (1,))], -1)
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    rays = np.stack([direction[:, v] @ c.base_T_camera[:3, :3].T for v, c in enumerate(cameras)], 1)
+    px = np.stack([_px_per_ideal(c, ideal[:, v]) for v, c in enumerate(cameras)], 1)
+    return Sightings(rays, ideal, px, weight)
+
+
+def _px_per_ideal(camera: PinholeCamera, ideal: np.ndarray, h: float = 1e-5) -> np.ndarray:
+    if camera.distortion is None:
+        return np.broadcast_to(camera.K[:2, :2], ideal.shape + (2,))
+    columns = [(camera.distort(ideal + e) - camera.distort(ideal - e)) / (2 * h) for e in np.eye(2) * h]
+    return camera.K[:2, :2] @ np.stack(columns, -1)
+
+
+@dataclass
+class PoseFit:
+    """Poses of T steps. R (T, 3, 3), p (T, 3) m; residual (T, V, 3, 2) px, zero where unused; jac (T, V, 3, 2, 6)
+    of the projected points by (translation, rotation vector); normal (T, 6, 6); solved (T,) bool."""
+
+    R: np.ndarray
+    p: np.ndarray
+    residual: np.ndarray
+    jac: np.ndarray
+    normal: np.ndarray
+    chi2: np.ndarray
+    solved: np.ndarray
+
+
+def solve(sightings: Sightings, tcp_points: np.ndarray, cameras: Sequence[PinholeCamera]) -> PoseFit:
+    """Weighted least squares pose of every step. tcp_points (3, 3) m: red, green, blue in the TCP frame."""
+    R, p, solved = initial(sightings, tcp_points, cameras)
+    return refine(sightings, R, p, solved, tcp_points, cameras)
+
+
+def initial(sightings: Sightings, tcp_points: np.ndarray,
+            cameras: Sequence[PinholeCamera]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Triangulate each point, then fit the rigid triple. Two points and a ray of the third suffice."""
+    used = sightings.used
+    origins = np.stack([c.centre for c in cameras])
+    rays = np.moveaxis(sightings.rays, 1, 2)
+    seen = np.moveaxis(used, 1, 2).astype(float)
+    points, fixed = closest_points(np.broadcast_to(origins, rays.shape), rays, seen)
+    pose = fit_rigid(tcp_points, points, fixed.astype(float))
+    solved = fixed.sum(-1) == 3
+    for c in range(3):
+        open_angle = np.flatnonzero((fixed.sum(-1) == 2) & ~fixed[:, c] & used[:, :, c].any(-1))
+        if open_angle.size:
+            pose[open_angle] = _spin(pose[open_angle], c, points[open_angle], sightings.take(open_angle), tcp_points, origins)
+            solved[open_angle] = True
+    return pose[:, :3, :3], pose[:, :3, 3], solved & np.isfinite(pose).all((-1, -2))
+
+
+def _spin(pose: np.ndarray, c: int, points: np.ndarray, sightings: Sightings, tcp_points: np.ndarray,
+          origins: np.ndarray) -> np.ndarray:
+    """Turn each pose about the line of its two known points until the third meets its rays best."""
+    a, b = [k for k in range(3) if k != c]
+    axis = (tcp_points[b] - tcp_points[a]) / np.linalg.norm(tcp_points[b] - tcp_points[a])
+    turns = so3_exp(np.linspace(0, 2 * np.pi, _ANGLES, endpoint=False)[:, None] * axis)
+    moved = (tcp_points[c] - tcp_points[a]) @ np.swapaxes(turns, -1, -2) + tcp_points[a]
+    third = moved @ np.swapaxes(pose[:, :3, :3], -1, -2) + pose[:, None, :3, 3]
+    away = third[:, :, None] - origins
+    away /= np.linalg.norm(away, axis=-1, keepdims=True)
+    miss = np.linalg.norm(away - sightings.rays[:, None, :, c], axis=-1)
+    best = np.where(sightings.used[:, None, :, c], miss, 0.0).sum(-1).argmin(-1)
+    out = pose.copy()
+    out[:, :3, :3] = pose[:, :3, :3] @ turns[best]
+    out[:, :3, 3] += ((pose[:, :3, :3] @ tcp_points[a]) - (out[:, :3, :3] @ tcp_points[a]))
+    return out
+
+
+def refine(sightings: Sightings, R: np.ndarray, p: np.ndarray, solved: np.ndarray, tcp_points: np.ndarray,
+           cameras: Sequence[PinholeCamera]) -> PoseFit:
+    """Gauss-Newton from a start pose; steps that are not `solved` keep an arbitrary pose."""
+    eye = np.eye(3)
+    R, p = np.where(solved[:, None, None], R, eye), np.where(solved[:, None], p, 0.0)
+    camera_R_base = np.stack([c.camera_T_base[:3, :3] for c in cameras])
+    camera_t_base = np.stack([c.camera_T_base[:3, 3] for c in cameras])
+    moved = np.inf
+    for k in range(_ITERATIONS + 1):
+        residual, jac, ahead = _linearise(sightings, R, p, tcp_points, camera_R_base, camera_t_base)
+        weighted = sightings.weight @ jac
+        normal = np.einsum("tvcik,tvcil->tkl", jac, weighted)
+        chi2 = np.einsum("tvci,tvcij,tvcj->t", residual, sightings.weight, residual)
+        if k == _ITERATIONS or moved < _STOP:
+            break
+        gradient = np.einsum("tvcik,tvci->tk", weighted, residual)
+        scale = np.trace(normal, axis1=-2, axis2=-1)[:, None, None]
+        step = np.linalg.solve(normal + 1e-9 * np.maximum(scale, 1e-12) * np.eye(6), gradient[..., None])[..., 0]
+        step *= np.minimum(1.0, 0.5 / np.maximum(np.abs(step).max(-1), 1e-12))[:, None]
+        p, R = p + step[:, :3], so3_exp(step[:, 3:]) @ R
+        moved = np.abs(step[solved]).max(initial=0.0)
+    return PoseFit(R, p, residual, jac, normal, chi2, solved & ahead)
+
+
+def _linearise(sightings: Sightings, R: np.ndarray, p: np.ndarray, tcp_points: np.ndarray, camera_R_base: np.ndarray,
+               camera_t_base: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    arms = tcp_points @ np.swapaxes(R, -1, -2)
+    in_camera = (arms + p[:, None])[:, None] @ np.swapaxes(camera_R_base, -1, -2) + camera_t_base[:, None]
+    z = in_camera[..., 2]
+    ahead = (z > _MIN_DEPTH_M) | ~sightings.used
+    z = np.maximum(z, _MIN_DEPTH_M)
+    ideal = in_camera[..., :2] / z[..., None]
+    residual = (sightings.px_per_ideal @ (sightings.ideal - ideal)[..., None])[..., 0]
+    slope = np.zeros(z.shape + (2, 3))
+    slope[..., 0, 0] = slope[..., 1, 1] = 1 / z
+    slope[..., 0, 2], slope[..., 1, 2] = -ideal[..., 0] / z, -ideal[..., 1] / z
+    by_point = sightings.px_per_ideal @ slope @ camera_R_base[:, None]
+    jac = np.concatenate([by_point, by_point @ -hat(arms)[:, None]], -1)
+    used = sightings.used
+    return np.where(used[..., None], residual, 0.0), np.where(used[..., None, None], jac, 0.0), ahead.all((1, 2))
