@@ -1,0 +1,99 @@
+"""An ament_python package that is also a plain pip package: `colcon build` and `pip install .` read this one file."""
+
+import os
+import re
+
+from setuptools import find_packages, setup
+
+NAME = "action_images_ros"
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def version():
+    with open(os.path.join(HERE, NAME, "__init__.py"), encoding="utf-8") as file:
+        return re.search(r'^__version__ = "([^"]+)"', file.read(), re.MULTILINE).group(1)
+
+
+def node_names():
+    """Every module of nodes/ is one executable of the same name: no list to forget."""
+    files = os.listdir(os.path.join(HERE, NAME, "nodes"))
+    return sorted(f[:-3] for f in files if f.endswith(".py") and not f.startswith("_"))
+
+
+def shared_files(folder):
+    """Every file under `folder`, laid out below share/action_images_ros as it is here."""
+    found = []
+    for parent, folders, files in os.walk(os.path.join(HERE, folder)):
+        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+        below = os.path.relpath(parent, HERE)
+        paths = [os.path.join(below, name) for name in sorted(files) if not name.startswith(".")]
+        if paths:
+            found.append((os.path.join("share", NAME, below), paths))
+    return found
+
+
+DEPENDENCIES = [
+    "numpy>=1.26",
+    "opencv-python>=4.8",
+    "pyyaml>=6",
+    "safetensors>=0.4",
+    "scipy>=1.10",
+    "transforms3d>=0.4.2",
+]
+
+WHEELS_EXIST = "sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.14'"
+
+EXTRAS = {
+    # rclpy and the common messages for a machine without a ROS installation; a sourced one takes their place
+    "ros": [
+        f"ros-kilted-rclpy>=9.1.2; {WHEELS_EXIST}",
+        f"ros-rclpy[fastrtps]>=9.1.2; {WHEELS_EXIST}",
+        f"ros-kilted-common-interfaces>=5.5.1; {WHEELS_EXIST}",
+    ],
+    # the shipped model on a CPU: exported graph, no torch
+    "cpu": ["onnxruntime>=1.20", "openvino>=2025.0"],
+    "control": ["ruckig>=0.14", "mujoco>=3.3; python_version >= '3.11'", "mujoco>=3.3,<=3.17; python_version < '3.11'"],
+    # wordllama: its token table and tokenizer file are the text encoder
+    "text": ["wordllama>=0.4", "tokenizers>=0.15"],
+    "sim": ["mujoco>=3.3; python_version >= '3.11'", "mujoco>=3.3,<=3.17; python_version < '3.11'", "franky-sim>=1.0.4"],
+    "cameras": ["pyrealsense2>=2.55"],
+    "train": [
+        "torch==2.13.0",
+        "diffusers>=0.35",
+        "transformers>=4.50",
+        "accelerate>=1.0",
+        "onnx>=1.18",
+        "onnxscript>=0.5",
+    ],
+    "tensorrt": ["tensorrt-cu13>=11.4"],
+    "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6"],
+}
+EXTRAS["deploy"] = EXTRAS["cpu"] + EXTRAS["control"] + EXTRAS["text"]
+EXTRAS["demo"] = EXTRAS["ros"] + EXTRAS["deploy"] + EXTRAS["sim"]
+
+setup(
+    name=NAME,
+    version=version(),
+    description="Action Images: a video world-action model in closed loop on a Franka arm, as ROS 2 nodes",
+    license="Apache-2.0",
+    maintainer="action_images_ros maintainers",
+    maintainer_email="maintainers@users.noreply.example",
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *shared_files("launch"),
+        *shared_files("config"),
+        *shared_files("models"),
+    ],
+    install_requires=DEPENDENCIES,
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            f"action-images = {NAME}.cli:main",
+            *(f"{node} = {NAME}.nodes.{node}:main" for node in node_names()),
+        ],
+    },
+    zip_safe=False,
+)
