@@ -18,11 +18,13 @@ import numpy as np
 from ..errors import ControlError
 from ..types import ActionChunk
 from .config import ChunkRules
-from .trajectory import PosePath, pose_distance
+from .rotation import pose_distance
+from .trajectory import PosePath
 
 _FUTURE_S = 0.05
 _LEVER_M = 0.1
-_LAG_CANDIDATES = 9
+_CANDIDATES = 13
+_SHIFT_COST_MPS = 0.02
 _SIGMA_FLOOR_M = 1e-3
 
 
@@ -113,9 +115,9 @@ class LatencyMeter:
     def read(self) -> Latency:
         if not self._values:
             return Latency()
-        values = np.array(self._values)
-        return Latency(self._count, float(values[-1]), float(values.mean()), float(np.percentile(values, 95)),
-                       float(values.max()))
+        ranked = sorted(self._values)
+        return Latency(self._count, self._values[-1], sum(ranked) / len(ranked), ranked[int(0.95 * (len(ranked) - 1))],
+                       ranked[-1])
 
 
 class ChunkQueue:
@@ -145,7 +147,7 @@ class ChunkQueue:
         if len(chunk) == 0:
             raise ChunkRefused(Refusal.EMPTY, "the chunk has no steps")
         if chunk.stamp_ns is None or chunk.dt_s is None:
-            raise ChunkRefused(Refusal.UNSTAMPED, "the chunk has no stamp or no dt; it must carry the time of its observation")
+            raise ChunkRefused(Refusal.UNSTAMPED, "the chunk has no stamp or dt; it needs the time of its observation")
         if not chunk.dt_s > 0.0 or not np.isfinite(chunk.dt_s):
             raise ChunkRefused(Refusal.NOT_FINITE, f"dt_s is {chunk.dt_s}; it must be positive")
         age_s = 1e-9 * (now_ns - chunk.stamp_ns)
@@ -163,7 +165,7 @@ class ChunkQueue:
         if newest is not None and stamp_ns == newest:
             raise ChunkRefused(Refusal.DUPLICATE, "this observation has been received already")
         if newest is not None and stamp_ns < newest:
-            raise ChunkRefused(Refusal.OUT_OF_ORDER, f"observed {1e-9 * (newest - stamp_ns):.3f} s before the newest chunk")
+            raise ChunkRefused(Refusal.OUT_OF_ORDER, f"observed {1e-9 * (newest - stamp_ns):.3f} s before the newest")
         if age_s > self._rules.max_age_s:
             raise ChunkRefused(Refusal.TOO_OLD, f"observed {age_s:.2f} s ago; legal: up to {self._rules.max_age_s} s")
 
@@ -174,10 +176,12 @@ class ChunkQueue:
                                 chunk.reproj_rms_px[:n], chunk.credible[:n], chunk.why[:n], chunk.stamp_ns, chunk.dt_s)
         _require_finite_rigid(chunk)
         metres, radians = pose_distance(chunk.base_T_tcps[:-1], chunk.base_T_tcps[1:])
-        k = int(np.argmax(np.maximum(metres / self._rules.max_step_m, radians / self._rules.max_step_rad))) if n > 1 else 0
-        if n > 1 and (metres[k] > self._rules.max_step_m or radians[k] > self._rules.max_step_rad):
-            raise ChunkRefused(Refusal.JUMPS, f"jumps {1e3 * metres[k]:.0f} mm and {np.degrees(radians[k]):.0f} deg from step {k} to "
-                               f"{k + 1}; legal: {1e3 * self._rules.max_step_m:.0f} mm, {np.degrees(self._rules.max_step_rad):.0f} deg")
+        share = np.maximum(metres / self._rules.max_step_m, radians / self._rules.max_step_rad)
+        if share.max(initial=0.0) > 1.0:
+            k = int(share.argmax())
+            legal = _length(self._rules.max_step_m, self._rules.max_step_rad)
+            raise ChunkRefused(Refusal.JUMPS, f"jumps {_length(metres[k], radians[k])} from step {k} to {k + 1}; "
+                               f"legal: {legal}")
         return chunk
 
     def place(self, chunk: ActionChunk, clock: PlaybackClock, now_path_s: float, command: np.ndarray,
@@ -185,9 +189,11 @@ class ChunkQueue:
         """The chunk as a path in path time, from its observation on.
 
         command (4, 4): base_T_tcp commanded at now_path_s. lag_path_s: how far, in path time, the arm
-        was measured to trail its commands; the observation showed the arm where it was, not where it
-        was told to be, so up to that much more of the chunk has passed: as much as brings it nearest
-        to the present command. ChunkRefused when all of it has passed or it is too far off.
+        was measured to trail its commands: the observation showed the arm where it was, not where it
+        was told to be, so up to that much more of the chunk has passed. Inside that, and align_s either
+        way, the chunk is moved in time to where it meets the present command best; what it differs in
+        along its path is then a matter of timing, not of a jump. ChunkRefused when all of it has passed
+        or it is too far off.
         """
         observed_s = clock.at(chunk.stamp_ns)
         if observed_s is None:
@@ -195,17 +201,22 @@ class ChunkQueue:
         steps_s = chunk.dt_s * np.arange(len(chunk))
         sigma = np.sqrt(np.maximum(np.trace(chunk.covariance[:, :3, :3], axis1=1, axis2=2) / 3.0, _SIGMA_FLOOR_M**2))
         path = PosePath(steps_s, chunk.base_T_tcps, chunk.openness, sigma)
-        shifts = np.linspace(0.0, max(lag_path_s, 0.0), _LAG_CANDIDATES)
+        align = self._rules.align_s
+        shifts = np.linspace(-align, max(lag_path_s, 0.0) + align, _CANDIDATES)
         metres, radians = pose_distance(path.sample(now_path_s - observed_s + shifts), command)
-        k = int(np.argmin(metres + _LEVER_M * radians))
+        k = int(np.argmin(metres + _LEVER_M * radians + _SHIFT_COST_MPS * np.abs(shifts)))
         start_s = observed_s - float(shifts[k])
         if now_path_s - start_s >= steps_s[-1] and len(chunk) > 1:
-            raise ChunkRefused(Refusal.PASSED, "all of its steps have passed; the policy is slower than its chunks are long")
+            raise ChunkRefused(Refusal.PASSED, "all of its steps have passed; the policy is slower than its chunks")
         if metres[k] > self._rules.max_start_error_m or radians[k] > self._rules.max_start_error_rad:
-            raise ChunkRefused(Refusal.STARTS_TOO_FAR, f"starts {1e3 * metres[k]:.0f} mm and {np.degrees(radians[k]):.0f} deg from the "
-                               f"arm's command; legal: {1e3 * self._rules.max_start_error_m:.0f} mm, "
-                               f"{np.degrees(self._rules.max_start_error_rad):.0f} deg")
+            legal = _length(self._rules.max_start_error_m, self._rules.max_start_error_rad)
+            raise ChunkRefused(Refusal.STARTS_TOO_FAR, f"starts {_length(metres[k], radians[k])} from the arm's "
+                               f"command; legal: {legal}")
         return PosePath(start_s + steps_s, chunk.base_T_tcps, chunk.openness, sigma, observed_s=start_s)
+
+
+def _length(metres: float, radians: float) -> str:
+    return f"{1e3 * metres:.0f} mm, {np.degrees(radians):.0f} deg"
 
 
 def _credible_prefix(chunk: ActionChunk, rules: ChunkRules) -> int:
@@ -216,13 +227,15 @@ def _credible_prefix(chunk: ActionChunk, rules: ChunkRules) -> int:
     k = int(bad[0])
     if rules.min_credible_steps is None or k < rules.min_credible_steps:
         need = "all" if rules.min_credible_steps is None else f"the first {rules.min_credible_steps}"
-        raise ChunkRefused(Refusal.NOT_CREDIBLE, f"step {k} is not credible ({chunk.why[k] or 'no reason given'}); {need} must be")
+        why = chunk.why[k] or "no reason given"
+        raise ChunkRefused(Refusal.NOT_CREDIBLE, f"step {k} is not credible ({why}); {need} must be")
     return k
 
 
 def _require_finite_rigid(chunk: ActionChunk) -> None:
     poses = chunk.base_T_tcps
-    finite = np.isfinite(poses).all(axis=(1, 2)) & np.isfinite(chunk.openness) & np.isfinite(chunk.covariance).all(axis=(1, 2))
+    finite = np.isfinite(poses).all(axis=(1, 2)) & np.isfinite(chunk.covariance).all(axis=(1, 2))
+    finite &= np.isfinite(chunk.openness)
     if not finite.all():
         raise ChunkRefused(Refusal.NOT_FINITE, f"step {int(np.argmin(finite))} is not finite")
     R = poses[:, :3, :3]

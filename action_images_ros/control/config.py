@@ -24,7 +24,9 @@ class ChunkRules:
     max_start_error_m, max_start_error_rad: distance between where the chunk has the TCP now and where
     its command is. max_step_m, max_step_rad: between neighbouring targets. min_credible_steps: a chunk
     whose first steps (at least so many) are credible is cut there; None: every step must be.
-    max_age_s: observation to arrival. blend_s: time in which a newer chunk takes over.
+    max_age_s: observation to arrival. blend_s: time in which a newer chunk takes over, longer where the two
+    disagree so much that closing the gap would take more than blend_mps2. align_s: how far, in path time, a
+    chunk may be moved in time to where it meets the present command best.
     drift_mps: how fast the older chunk's own uncertainty is taken to grow, m per second of its age.
     warm_up_chunks: first chunks whose latency does not count.
     """
@@ -36,12 +38,16 @@ class ChunkRules:
     min_credible_steps: int | None = 3
     max_age_s: float = 4.0
     blend_s: float = 0.4
+    blend_mps2: float = 0.5
+    align_s: float = 0.15
     drift_mps: float = 0.01
     warm_up_chunks: int = 1
 
     def __post_init__(self) -> None:
         _require_positive(self, "max_start_error_m", "max_start_error_rad", "max_step_m", "max_step_rad",
-                          "min_credible_steps", "max_age_s", "blend_s")
+                          "min_credible_steps", "max_age_s", "blend_s", "blend_mps2")
+        if self.align_s < 0.0:
+            raise ConfigError(f"align_s is {self.align_s}; it cannot be negative")
         if self.min_credible_steps is not None and self.min_credible_steps < 2:
             raise ConfigError("min_credible_steps must be at least 2 (or none): one pose is no motion")
 

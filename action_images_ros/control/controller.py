@@ -18,7 +18,7 @@ from .gripper import GripperLogic
 from .kinematics import Kinematics
 from .planner import Planner
 from .player import Player
-from .states import ENABLED_STATES, MOVING_STATES, RESUME, ControllerState, Event, Resume, next_state
+from .states import ENABLED_STATES, MOVING_STATES, ControllerState, Event, next_state
 from .watchdog import Watchdog
 from .workspace import Workspace
 
@@ -52,7 +52,7 @@ class ControlStats:
     intervene."""
 
     counts: Counter = field(default_factory=Counter)
-    latency: Latency = Latency()
+    latency: Latency = field(default_factory=Latency)
     clearance_m: float = float("inf")
     playback_rate: float = 0.0
     path_left_s: float = 0.0
@@ -144,7 +144,7 @@ class Controller:
         chunk = self._queue.admit(chunk, now_ns)
         lag_s = min(_LAG_SLACK * self._watchdog.lag_s, self._config.max_tracking_lag_s) * min(player.rate, speed)
         placed = self._queue.place(chunk, player.clock, player.path_s, player.base_T_tcp, lag_s)
-        player.adopt(self._planner.replace_tail(player.plan, placed, player.path_s))
+        player.adopt(self._planner.replace_tail(player.plan, placed, player.path_s, player.rate == 0.0))
         self._chunk_dt_s = chunk.dt_s
 
     def enable(self, on: bool, now_s: float) -> Response:
@@ -203,8 +203,7 @@ class Controller:
         plan, start = self._player.plan, self._player.path_s
         steps = 1 + int(horizon_s * self._config.speed_factor / self._chunk_dt_s + 1e-6)
         times = start + self._chunk_dt_s * np.arange(steps)
-        openness = np.array([plan.poses.openness_at(t) for t in times])
-        return ActionChunk.from_poses(plan.poses.sample(times), openness, now_ns, self._chunk_dt_s)
+        return ActionChunk.from_poses(plan.poses.sample(times), plan.poses.openness_at(times), now_ns, self._chunk_dt_s)
 
     def _problems(self, now_ns: int, now_s: float) -> list[tuple[Event, str]]:
         found = self._watchdog.tick(now_ns, now_s)
@@ -229,7 +228,7 @@ class Controller:
         self._watchdog.command(self._player.command.q, now_ns)
         if not moving:
             return None
-        return self._gripper.update(self._player.plan.poses.openness_at(self._player.path_s), now_s)
+        return self._gripper.update(self._player.plan.poses.openness_at(self._player.path_s).item(), now_s)
 
     def _output(self, width: float | None) -> ControlOutput:
         player = self._player
@@ -267,8 +266,8 @@ class Controller:
         need = self._config.ik.limit_margin_rad
         if margin.min() < need:
             j = int(margin.argmin())
-            return (f"joint {j + 1} is {margin[j]:.3f} rad from the end of its range; legal: {need:.3f}; guide the arm away "
-                    "by hand")
+            return (f"joint {j + 1} is {margin[j]:.3f} rad from the end of its range; legal: {need:.3f}; guide the arm "
+                    "away by hand")
         return self._workspace.violation(self._kinematics.fk(self._robot.q))
 
     def _ros_now(self, now_s: float) -> int:
@@ -276,7 +275,3 @@ class Controller:
             return self._robot.stamp_ns
         return self._tick_ns + int(1e9 * (now_s - self._tick_s))
 
-
-def resume_needs(event: Event) -> Resume:
-    """What it takes to move again after `event`."""
-    return RESUME[event]

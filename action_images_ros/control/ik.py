@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import ConfigError
-from ..geometry.se3 import so3_log
 from .kinematics import FR3_HOME_Q, Kinematics
+from .rotation import rotation_vectors
 
 _LENGTH_M = 0.3
 _MAX_STEP_RAD = 0.5
-_NEAR_PI_RAD = 3.0
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,12 @@ class IkSolution:
     why: str
 
 
-def rotation_errors(current: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Rotation vectors (N, 3), base frame, that turn current (N, 3, 3) into target (N, 3, 3)."""
-    R = target @ np.swapaxes(current, -1, -2)
-    twice_sin = np.stack([R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], 1)
-    sine = 0.5 * np.sqrt((twice_sin * twice_sin).sum(1))
-    angle = np.arctan2(sine, 0.5 * (R[:, 0, 0] + R[:, 1, 1] + R[:, 2, 2] - 1.0))
-    out = twice_sin * np.where(sine > 1e-9, angle / np.maximum(2.0 * sine, 1e-9), 0.5)[:, None]
-    turned = angle > _NEAR_PI_RAD
-    if turned.any():
-        out[turned] = so3_log(R[turned])
-    return out
+def _pose_errors(current: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, 6) translation and rotation vector, base frame, from current (N, 4, 4) to target; lengths (N,), (N,)."""
+    R = target[:, :3, :3] @ np.swapaxes(current[:, :3, :3], 1, 2)
+    error = np.concatenate([target[:, :3, 3] - current[:, :3, 3], rotation_vectors(R)], 1)
+    square = error * error
+    return error, np.sqrt(square[:, :3].sum(1)), np.sqrt(square[:, 3:].sum(1))
 
 
 class IkSolver:
@@ -92,30 +86,28 @@ class IkSolver:
         """
         c = self._config
         q = np.minimum(np.maximum(seeds, self._low), self._high)
+        drifts = elapsed_s is not None
         best_q, best = q, np.full(len(q), np.inf)
         for iteration in range(c.max_iterations + 1):
             poses, jacobians = self._kinematics.fk_jacobian(q)
-            error = np.concatenate([targets[:, :3, 3] - poses[:, :3, 3],
-                                    rotation_errors(poses[:, :3, :3], targets[:, :3, :3])], 1)
-            position, rotation = np.linalg.norm(error[:, :3], axis=1), np.linalg.norm(error[:, 3:], axis=1)
-            better = position + _LENGTH_M * rotation < best
-            best_q = np.where(better[:, None], q, best_q)
-            best = np.where(better, position + _LENGTH_M * rotation, best)
-            reached = (position < c.position_tolerance_m) & (rotation < c.rotation_tolerance_rad)
-            drifts = iteration == 0 and elapsed_s is not None
-            if (reached.all() and not drifts) or iteration == c.max_iterations:
+            error, position, rotation = _pose_errors(poses, targets)
+            score = position + _LENGTH_M * rotation
+            best_q = np.where((score < best)[:, None], q, best_q)
+            best = np.minimum(score, best)
+            if (self._reached(position, rotation).all() and not drifts) or iteration == c.max_iterations:
                 break
             pull = self._pull(q, elapsed_s) if drifts else None
-            if pull is not None:
-                best = np.full(len(q), np.inf)
+            if drifts:
+                drifts, best = False, np.full(len(q), np.inf)
             q = self._step(q, error * self._weight, jacobians * self._weight[:, None], pull)
-        if not reached.all():
+        if not self._reached(position, rotation).all():
             q = best_q
-            poses = self._kinematics.fk(q)
-            position = np.linalg.norm(targets[:, :3, 3] - poses[:, :3, 3], axis=1)
-            rotation = np.linalg.norm(rotation_errors(poses[:, :3, :3], targets[:, :3, :3]), axis=1)
-            reached = (position < c.position_tolerance_m) & (rotation < c.rotation_tolerance_rad)
+            _, position, rotation = _pose_errors(self._kinematics.fk(q), targets)
+        reached = self._reached(position, rotation)
         return IkSolution(q, reached, position, rotation, self._why(q, reached, position, rotation))
+
+    def _reached(self, position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        return (position < self._config.position_tolerance_m) & (rotation < self._config.rotation_tolerance_rad)
 
     def solve_path(self, targets: np.ndarray, seeds: np.ndarray, elapsed_s: np.ndarray) -> IkSolution:
         """As `solve` for consecutive poses of one path, with its joints checked for jumps too."""

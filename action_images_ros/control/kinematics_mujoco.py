@@ -58,7 +58,7 @@ class MujocoKinematics:
     def fk_jacobian(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """base_T_tcp (..., 4, 4) and Jacobian (..., 6, 7) at q (..., 7)."""
         q = np.asarray(q, float)
-        poses, jacobians = zip(*(self._one(row) for row in q.reshape(-1, 7)))
+        poses, jacobians = zip(*(self._one(row) for row in q.reshape(-1, 7)), strict=True)
         lead = q.shape[:-1]
         return np.reshape(poses, lead + (4, 4)), np.reshape(jacobians, lead + (6, 7))
 

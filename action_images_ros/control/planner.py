@@ -6,17 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry.se3 import interpolate
+from ..geometry.se3 import make
 from .chunk_queue import ChunkRefused, Refusal
 from .config import ControllerConfig
 from .ik import IkSolver
 from .kinematics import Kinematics
+from .rotation import interpolate, pose_distance
 from .trajectory import JointPath, PosePath
 from .workspace import Workspace
 
 _KNOTS_A_STEP = 3
 _RETIME_ROUNDS = 6
 _MAX_STRETCH = 50.0
+_ALMOST_ONE = 1.01
+_TOLERATED_EXCESS = 1.3
+_ROTATION_LEVER_M = 0.2
+_PEAK_OF_BLEND = 5.77
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,77 +50,93 @@ class Planner:
     def rest(self, q: np.ndarray, openness: float, at_s: float = 0.0) -> Plan:
         """Stay at q (7,)."""
         pose = self._kinematics.fk(q)
-        return Plan(PosePath.hold(pose, openness, at_s), JointPath.rest(q, at_s), float(self._workspace.distance(pose)[0]))
+        clearance = float(self._workspace.distance(pose)[0])
+        return Plan(PosePath.hold(pose, openness, at_s), JointPath.rest(q, at_s), clearance)
 
-    def replace_tail(self, current: Plan, newer: PosePath, now_s: float) -> Plan:
+    def replace_tail(self, current: Plan, newer: PosePath, now_s: float, resting: bool) -> Plan:
         """The motion from now_s (path time) on: out of `current` and, within the blend time, into `newer`.
 
-        Joins `current` in position, velocity and acceleration. ChunkRefused when any of it would leave
-        the workspace, cannot be reached, or cannot be slowed down enough.
+        Joins `current` in position, velocity and acceleration; from rest (resting) the newer chunk alone
+        says how to go on. ChunkRefused when any of it would leave the workspace, cannot be reached, or
+        cannot be slowed down enough.
         """
-        merged = self._merge(current.poses, newer, now_s)
+        merged = self._merge(current.poses, newer, now_s, resting)
         violation = self._workspace.violation(merged.base_T_tcps[1:])
         if violation:
             raise ChunkRefused(Refusal.OUTSIDE_WORKSPACE, violation)
         speed = self._config.speed_factor
         merged, _ = merged.retimed(self._config.max_linear_mps / speed, self._config.max_angular_radps / speed)
         q0, dq0, ddq0 = current.joints.sample(now_s)
-        seeds = np.stack([current.joints.sample(t)[0] for t in merged.times_s])
-        found = self._ik.solve_path(merged.base_T_tcps[1:], seeds[1:], merged.times_s[1:] - now_s)
+        seeds = current.joints.positions(merged.times_s[1:])
+        found = self._ik.solve_path(merged.base_T_tcps[1:], seeds, merged.times_s[1:] - now_s)
         if found.why:
             raise ChunkRefused(Refusal.UNREACHABLE, found.why)
         q = np.concatenate([q0[None], found.q])
-        joints, merged = self._timed(q, dq0, ddq0, merged)
+        joints, merged = self._timed(q, None if resting else dq0, None if resting else ddq0, merged)
         return self._checked(joints, merged)
 
-    def _merge(self, old: PosePath, new: PosePath, now_s: float) -> PosePath:
+    def _merge(self, old: PosePath, new: PosePath, now_s: float, resting: bool) -> PosePath:
         """Knots of the merged path: weights go from the old chunk to the new one, faster where the new is surer."""
-        times, rests = _knot_times(new, now_s)
-        blend = self._config.chunks.blend_s * self._config.speed_factor
-        u = np.clip((times - now_s) / blend, 0.0, 1.0)
+        times, played = _knot_times(new, now_s)
+        new_poses, rules = new.sample(times), self._config.chunks
+        old_poses = _from_where(new_poses, old.sample(times[:1])[0]) if resting else old.sample(times)
+        u = np.minimum((times - now_s) / (self._blend_s(old_poses[0], new_poses[0]) * self._config.speed_factor), 1.0)
         ramp = u * u * u * (10.0 + u * (6.0 * u - 15.0))
-        drift = self._config.chunks.drift_mps
-        old_variance = old.sigma_at(times) ** 2 + (drift * np.maximum(times - old.observed_s, 0.0)) ** 2
-        new_variance = new.sigma_at(times) ** 2 + (drift * np.maximum(times - new.observed_s, 0.0)) ** 2
+        old_variance = old.sigma_at(times) ** 2 + (rules.drift_mps * np.maximum(times - old.observed_s, 0.0)) ** 2
+        new_variance = new.sigma_at(times) ** 2 + (rules.drift_mps * np.maximum(times - new.observed_s, 0.0)) ** 2
         trust = np.clip(old_variance / np.maximum(old_variance + new_variance, 1e-12), 0.2, 0.8)
         weight = ramp * trust / (ramp * trust + (1.0 - ramp) * (1.0 - trust))
-        poses = interpolate(old.sample(times), new.sample(times), weight)
-        openness = np.array([new.openness_at(t) for t in times])
         sigma = np.sqrt((1.0 - weight) * old_variance + weight * new_variance)
-        return PosePath(rests, poses, openness, sigma, new.observed_s, new.interpolation)
+        poses = interpolate(old_poses, new_poses, weight)
+        return PosePath(played, poses, new.openness_at(times), sigma, new.observed_s)
 
-    def _timed(self, q: np.ndarray, dq0: np.ndarray, ddq0: np.ndarray, poses: PosePath) -> tuple[JointPath, PosePath]:
+    def _blend_s(self, old: np.ndarray, new: np.ndarray) -> float:
+        """Time to go from one pose to another with the blend's peak acceleration inside blend_mps2."""
+        metres, radians = pose_distance(old, new)
+        gap = float(metres[0] + _ROTATION_LEVER_M * radians[0])
+        return max(self._config.chunks.blend_s, float(np.sqrt(_PEAK_OF_BLEND * gap / self._config.chunks.blend_mps2)))
+
+    def _timed(self, q: np.ndarray, dq0: np.ndarray | None, ddq0: np.ndarray | None,
+               poses: PosePath) -> tuple[JointPath, PosePath]:
         """Joint path through q (N, 7), segments stretched until velocity and acceleration are inside the limits
         with enough left to brake and to change speed at any time."""
-        speed, c = self._config.speed_factor, self._config
-        gaps, first = np.diff(poses.times_s), np.diff(poses.times_s)
-        brake = speed / (c.brake_s * (1.0 - c.jerk_share))
+        gaps = first = np.diff(poses.times_s)
         for _ in range(_RETIME_ROUNDS):
-            times = poses.times_s[0] + np.concatenate([[0.0], np.cumsum(gaps)])
-            joints = JointPath.through(times, q, dq0, ddq0)
-            qs, dqs, ddqs = joints.inside()
-            low, high = self._limits.velocity_bounds(qs)
-            velocity = dqs * speed
-            over_v = np.maximum(velocity / np.maximum(high, 1e-6), velocity / np.minimum(low, -1e-6)).max(axis=(1, 2))
-            acceleration = np.abs(ddqs) * speed**2 + np.abs(dqs) * brake
-            over_a = np.sqrt((acceleration / self._limits.ddq_max).max(axis=(1, 2)))
-            stretch = np.maximum(np.maximum(over_v, over_a), 1.0)
-            if stretch.max() <= 1.0 + 1e-3:
-                return joints, poses.with_gaps(gaps)
-            gaps = gaps * _spread(1.0 + 1.1 * (stretch - 1.0))
-            if np.any(gaps > _MAX_STRETCH * first):
+            joints = JointPath.through(poses.times_s[0] + np.concatenate([[0.0], np.cumsum(gaps)]), q, dq0, ddq0)
+            stretch, excess = self._demand(joints)
+            if stretch.max() <= _ALMOST_ONE:
                 break
-        if stretch.max() > 1.1:
-            raise ChunkRefused(Refusal.TOO_FAST, f"a joint would need {stretch.max():.2f} times its limit even when slowed down "
-                               "(near a singularity)")
+            wider = np.minimum(gaps * _spread(1.0 + 1.1 * (stretch - 1.0)), _MAX_STRETCH * first)
+            if np.array_equal(wider, gaps):
+                break
+            gaps = wider
+        else:
+            joints = JointPath.through(poses.times_s[0] + np.concatenate([[0.0], np.cumsum(gaps)]), q, dq0, ddq0)
+            stretch, excess = self._demand(joints)
+        if excess > _TOLERATED_EXCESS:
+            raise ChunkRefused(Refusal.TOO_FAST, f"a joint would need {excess:.2f} times what it may, however slowly "
+                               "the chunk is played (near a singularity, or a turn on the spot)")
         return joints, poses.with_gaps(gaps)
+
+    def _demand(self, joints: JointPath) -> tuple[np.ndarray, float]:
+        """How much longer each segment (N - 1,) should be, and the worst ratio to a limit without reserves."""
+        speed, c = self._config.speed_factor, self._config
+        q, dq, ddq = joints.inside()
+        low, high = self._limits.velocity_bounds(q)
+        velocity = (dq * speed / np.where(dq > 0.0, np.maximum(high, 1e-6), np.minimum(low, -1e-6))).max(axis=(1, 2))
+        turning = np.abs(ddq) * speed**2
+        braking = np.abs(dq) * speed / (c.brake_s * (1.0 - c.jerk_share))
+        with_reserve = ((turning + braking) / self._limits.ddq_max).max(axis=(1, 2))
+        excess = max(float(velocity.max()), float((turning / self._limits.ddq_max).max()))
+        return np.maximum(np.maximum(velocity, np.sqrt(with_reserve)), 1.0), excess
 
     def _checked(self, joints: JointPath, poses: PosePath) -> Plan:
         """The plan, once the motion between the knots is known to be inside the joints' ranges and the workspace."""
         between = joints.inside(2)[0][:, 1:].reshape(-1, 7)
         margin = self._kinematics.limits.margin(between)
         if margin.min() < 0.0:
-            raise ChunkRefused(Refusal.UNREACHABLE, f"joint {int(margin.min(axis=0).argmin()) + 1} would leave its range")
+            worst = int(margin.min(axis=0).argmin()) + 1
+            raise ChunkRefused(Refusal.UNREACHABLE, f"joint {worst} would leave its range")
         reached = self._kinematics.fk(between)
         violation = self._workspace.violation(reached)
         if violation:
@@ -137,6 +158,12 @@ def _knot_times(new: PosePath, now_s: float) -> tuple[np.ndarray, np.ndarray]:
     left = np.maximum(end - sampled, 0.0) / max(end - braking, 1e-9)
     played = np.where(left < 1.0, braking + 2.0 * (end - braking) * (1.0 - np.sqrt(np.minimum(left, 1.0))), sampled)
     return sampled, played
+
+
+def _from_where(poses: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """The poses (N, 4, 4), shifted and turned as a whole so that the first is `start`."""
+    turn = start[:3, :3] @ poses[0, :3, :3].T
+    return make(turn @ poses[:, :3, :3], poses[:, :3, 3] + start[:3, 3] - poses[0, :3, 3])
 
 
 def _spread(stretch: np.ndarray) -> np.ndarray:

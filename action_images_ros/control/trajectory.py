@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 
 from ..errors import ControlError
-from ..geometry.se3 import angle_between, make, so3_exp, so3_log
+from ..geometry.se3 import make, so3_exp
+from .rotation import rotation_vectors
+
+_SAME_TIME_S = 1e-9
 
 
 class Interpolation(Enum):
@@ -45,9 +49,16 @@ class PosePath:
                                f"{len(self.base_T_tcps)}, {len(self.openness)}, {len(self.sigma_m)}")
         if not np.all(np.isfinite(self.base_T_tcps)) or np.any(np.diff(self.times_s) <= 0.0):
             raise ControlError("a path needs finite poses and times that increase")
+
+    @cached_property
+    def _turns(self) -> np.ndarray:
+        """Rotation vectors (N - 1, 3) from knot to knot, in the frame of the earlier one."""
         R = self.base_T_tcps[:, :3, :3]
-        object.__setattr__(self, "_turns", so3_log(np.swapaxes(R[:-1], 1, 2) @ R[1:]))
-        object.__setattr__(self, "_slopes", _monotone_slopes(self.times_s, self.base_T_tcps[:, :3, 3]))
+        return rotation_vectors(np.swapaxes(R[:-1], 1, 2) @ R[1:])
+
+    @cached_property
+    def _slopes(self) -> np.ndarray:
+        return _monotone_slopes(self.times_s, self.base_T_tcps[:, :3, 3])
 
     @classmethod
     def hold(cls, base_T_tcp: np.ndarray, openness: float, at_s: float = 0.0) -> PosePath:
@@ -75,9 +86,9 @@ class PosePath:
                  + h * u * (1.0 - u) * (self._slopes[k] * (1.0 - u) - self._slopes[k + 1] * u))
         return make(self.base_T_tcps[k, :3, :3] @ so3_exp(u * self._turns[k]), p)
 
-    def openness_at(self, time_s: float) -> float:
-        """Openness of the last knot passed at a path time."""
-        return float(self.openness[max(0, int(np.searchsorted(self.times_s, time_s + 1e-9, side="right")) - 1)])
+    def openness_at(self, times_s: np.ndarray) -> np.ndarray:
+        """Openness (M,) of the last knot passed at path times (M,)."""
+        return self.openness[np.maximum(np.searchsorted(self.times_s, times_s + _SAME_TIME_S, side="right") - 1, 0)]
 
     def sigma_at(self, times_s: np.ndarray) -> np.ndarray:
         """Standard deviation (M,) m of the position at path times (M,)."""
@@ -97,12 +108,9 @@ class PosePath:
     def with_gaps(self, gaps_s: np.ndarray) -> PosePath:
         """The same knots from the same start, with these durations (N - 1,) between them."""
         times = self.times_s[0] + np.concatenate([[0.0], np.cumsum(gaps_s)])
-        return PosePath(times, self.base_T_tcps, self.openness, self.sigma_m, self.observed_s, self.interpolation)
-
-
-def pose_distance(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance (...) m and angle (...) rad between poses (..., 4, 4)."""
-    return np.linalg.norm(a[..., :3, 3] - b[..., :3, 3], axis=-1), angle_between(a[..., :3, :3], b[..., :3, :3])
+        path = PosePath(times, self.base_T_tcps, self.openness, self.sigma_m, self.observed_s, self.interpolation)
+        path.__dict__["_turns"] = self._turns
+        return path
 
 
 def _monotone_slopes(t: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -138,17 +146,20 @@ class JointPath:
         return cls(np.array([at_s]), np.asarray(q, float)[None], np.zeros((0, 6, 7)))
 
     @classmethod
-    def through(cls, times_s: np.ndarray, q: np.ndarray, dq_start: np.ndarray, ddq_start: np.ndarray) -> JointPath:
+    def through(cls, times_s: np.ndarray, q: np.ndarray, dq_start: np.ndarray | None = None,
+                ddq_start: np.ndarray | None = None) -> JointPath:
         """The path through knots (N, 7), N >= 2, that starts with these derivatives and ends at rest.
 
-        A clamped cubic spline, whose first piece is a quintic so that the acceleration joins too.
+        A clamped cubic spline, whose first piece is a quintic so that the acceleration joins too. None:
+        start with the first segment's own velocity (path time stands still there anyway).
         """
         h = np.diff(times_s)
-        dq = _spline_slopes(h, q, dq_start)
         secant = np.diff(q, axis=0) / h[:, None]
+        dq = _spline_slopes(h, q, secant, secant[0] if dq_start is None else dq_start)
         ddq_left = (6.0 * secant - 4.0 * dq[:-1] - 2.0 * dq[1:]) / h[:, None]
         ddq_right = (-6.0 * secant + 2.0 * dq[:-1] + 4.0 * dq[1:]) / h[:, None]
-        ddq_left[0] = ddq_start
+        if ddq_start is not None:
+            ddq_left[0] = ddq_start
         return cls(times_s, q, _quintics(h, q, dq, ddq_left, ddq_right))
 
     @property
@@ -167,6 +178,16 @@ class JointPath:
         q, dq, ddq = powers @ self.coefficients[k]
         return q, dq, ddq
 
+    def positions(self, times_s: np.ndarray) -> np.ndarray:
+        """q (M, 7) at path times (M,)."""
+        if not len(self.coefficients):
+            return np.repeat(self.q[-1:], len(times_s), axis=0)
+        t = np.minimum(np.maximum(times_s, self.times_s[0]), self.times_s[-1])
+        k = np.minimum(np.maximum(self.times_s.searchsorted(t, "right") - 1, 0), len(self.coefficients) - 1)
+        u = t - self.times_s[k]
+        powers = u[:, None] ** np.arange(6)
+        return (powers[:, None, :] @ self.coefficients[k])[:, 0]
+
     def inside(self, per_segment: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """q, dq, ddq (N - 1, per_segment + 1, 7) over every segment, both ends included."""
         u = np.linspace(0.0, 1.0, per_segment + 1)[None, :] * np.diff(self.times_s)[:, None]
@@ -178,7 +199,7 @@ class JointPath:
         return q, dq, ddq
 
 
-def _spline_slopes(h: np.ndarray, q: np.ndarray, first: np.ndarray) -> np.ndarray:
+def _spline_slopes(h: np.ndarray, q: np.ndarray, secant: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Slopes (N, 7) of the cubic spline through q with the given first slope and a last slope of zero."""
     n = len(q)
     slopes = np.zeros_like(q)
@@ -190,7 +211,6 @@ def _spline_slopes(h: np.ndarray, q: np.ndarray, first: np.ndarray) -> np.ndarra
     matrix[i, i] = 2.0 * (h[:-1] + h[1:])
     matrix[i[1:], i[1:] - 1] = h[2:]
     matrix[i[:-1], i[:-1] + 1] = h[:-2]
-    secant = np.diff(q, axis=0) / h[:, None]
     right = 3.0 * (h[1:, None] * secant[:-1] + h[:-1, None] * secant[1:])
     right[0] -= h[1] * first
     slopes[1:-1] = np.linalg.solve(matrix, right)

@@ -52,8 +52,8 @@ class Watchdog:
         found = []
         late = 0.0 if self._tick_s is None else now_s - self._tick_s
         if self._config.command_s is not None and late > self._config.command_s:
-            found.append((Event.COMMAND_LATE, f"{1e3 * late:.0f} ms between two ticks; legal: "
-                          f"{1e3 * self._config.command_s:.0f} ms"))
+            text = f"{1e3 * late:.0f} ms between two ticks; legal: {1e3 * self._config.command_s:.0f} ms"
+            found.append((Event.COMMAND_LATE, text))
         offset = now_ns - 1e9 * now_s
         jump = 0.0 if self._offset_ns is None else 1e-9 * (offset - self._offset_ns)
         if self._config.clock_jump_s is not None and abs(jump) > self._config.clock_jump_s:
@@ -80,12 +80,14 @@ class Watchdog:
         limit = self._config.joint_margin_rad
         if limit is not None and margin.min() < limit:
             j = int(margin.argmin())
-            found.append((Event.JOINT_NEAR_LIMIT, f"joint {j + 1} is at {state.q[j]:.3f} rad, {margin[j]:.3f} rad from the end "
-                          f"of its range; legal: {limit:.3f}; guide the arm away by hand"))
+            text = (f"joint {j + 1} is at {state.q[j]:.3f} rad, {margin[j]:.3f} rad from the end of its range; legal: "
+                    f"{limit:.3f}; guide the arm away by hand")
+            found.append((Event.JOINT_NEAR_LIMIT, text))
         self._track(state)
         if self._config.tracking_rad is not None and self.tracking_error_rad > self._config.tracking_rad:
-            found.append((Event.TRACKING_ERROR, f"the arm is {self.tracking_error_rad:.3f} rad from every command of the last "
-                          f"{self._config.tracking_window_s:.2f} s; legal: {self._config.tracking_rad:.3f} rad"))
+            text = (f"the arm is {self.tracking_error_rad:.3f} rad from every command of the last "
+                    f"{self._config.tracking_window_s:.2f} s; legal: {self._config.tracking_rad:.3f} rad")
+            found.append((Event.TRACKING_ERROR, text))
         return found
 
     def _track(self, state: RobotState) -> None:

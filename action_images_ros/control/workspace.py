@@ -27,7 +27,7 @@ class Workspace:
     box_max_m: tuple[float, float, float]
     keep_out_boxes_m: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = ()
     table_z_m: float | None = None
-    margin_m: float = 0.0
+    margin_m: float = 0.005
     tool_points_m: tuple[tuple[float, float, float], ...] = FRANKA_HAND_POINTS_M
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class Workspace:
 def _require_box(name: str, low, high) -> None:
     if len(low) != 3 or len(high) != 3 or not np.all(np.isfinite([*low, *high])):
         raise ConfigError(f"{name} needs two finite corners (x, y, z) in metres; got {low} and {high}")
-    if any(a >= b for a, b in zip(low, high)):
+    if any(a >= b for a, b in zip(low, high, strict=True)):
         raise ConfigError(f"{name}: minimum corner {low} must be below maximum corner {high} on every axis")
 
 
