@@ -17,7 +17,8 @@ from ..geometry.se3 import make
 from .split import HeldOut, Split
 
 VIEWS = ("left", "right", "front")
-AZIMUTH_DEG = {"left": HeldOut(-75.0, -10.0, 5.0), "right": HeldOut(10.0, 75.0, 5.0), "front": HeldOut(-10.0, 15.0, 5.0)}
+AZIMUTH_DEG = {"left": HeldOut(-75.0, -10.0, 5.0), "right": HeldOut(10.0, 75.0, 5.0),
+               "front": HeldOut(-10.0, 15.0, 5.0)}
 ELEVATION_DEG = HeldOut(15.0, 60.0, 5.0)
 FOVY_DEG = HeldOut(38.0, 58.0, 2.0)
 DISTANCE_M = (0.9, 1.5)

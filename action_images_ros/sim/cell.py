@@ -121,8 +121,9 @@ class SimCell:
                            f"{self.config.image_size[0]}x{self.config.image_size[1]}")
         off = max(abs(K[0, 0] - K[1, 1]), abs(K[0, 1]), abs(K[0, 2] - (width - 1) / 2), abs(K[1, 2] - (height - 1) / 2))
         if camera.distortion is not None or off > _PIXEL_TOLERANCE * max(width, height):
-            raise SimError(f"camera {view} has K {K.tolist()} and distortion {camera.distortion}; the simulator renders "
-                           f"only fx = fy, no skew, principal point ({(width - 1) / 2}, {(height - 1) / 2}), no distortion")
+            raise SimError(f"camera {view} has K {K.tolist()} and distortion {camera.distortion}; the simulator "
+                           f"renders only fx = fy, no skew, principal point ({(width - 1) / 2}, {(height - 1) / 2}), "
+                           "no distortion")
 
     def reset(self, scene: Scene) -> None:
         """Set the scene, the arm at rest at its start and the clock to zero. Nothing is recompiled."""
@@ -170,7 +171,8 @@ class SimCell:
             raise SimError(f"joint target must be 7 finite angles in rad; got {q}")
         if np.any(q < self._limits[:, 0] - 1e-6) or np.any(q > self._limits[:, 1] + 1e-6):
             bad = int(np.argmax(np.maximum(self._limits[:, 0] - q, q - self._limits[:, 1])))
-            raise SimError(f"{JOINTS[bad]} target is {q[bad]:.3f} rad; legal: {self._limits[bad, 0]} to {self._limits[bad, 1]}")
+            raise SimError(f"{JOINTS[bad]} target is {q[bad]:.3f} rad; "
+                           f"legal: {self._limits[bad, 0]} to {self._limits[bad, 1]}")
         return q
 
     def _checked_width(self, width_m: float) -> float:

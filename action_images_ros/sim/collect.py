@@ -4,7 +4,8 @@ A shard holds, over all frames of all its episodes (N): `images` uint8 (N, V, 96
 float32 (N, 4, 4), `openness` float32 (N,), `q` float32 (N, 7), `frame_index` and `episode_index` int32
 (N,); for each episode (E): `K` float32 (E, V, 3, 3) at 96x96, `base_T_camera` float32 (E, V, 4, 4),
 `goal_base_T_tcp` float32 (E, 4, 4); and in the file's metadata the key `episodes`, JSON, a list of E
-objects {episode, instruction, canonical_instruction, target, objects}. `meta.json` describes the set.
+objects {episode, task, split, seed, dt_s, instruction, canonical_instruction, target, objects}.
+`meta.json` describes the set.
 An episode depends on (seed, episode number, split) alone: not on the shard, the worker or the order.
 """
 
@@ -117,7 +118,7 @@ class EpisodeCollector:
         arrays |= {"K": np.stack([c.K for c in stored]).astype(np.float32),
                    "base_T_camera": np.stack([c.base_T_camera for c in stored]).astype(np.float32),
                    "goal_base_T_tcp": self._task.expert(scene).goal_base_T_tcp.astype(np.float32)}
-        return arrays, _describe(index, scene)
+        return arrays, _describe(index, scene, config)
 
     def _motion(self, scene: Scene) -> Iterator[None]:
         """Yields at every frame to record: the start, each action step, the dwell at the goal."""
@@ -130,7 +131,7 @@ class EpisodeCollector:
             if at_goal >= self._config.dwell_frames:
                 return
             if self._config.motion is CollectMotion.PHYSICS:
-                mover.move(pose, chunk.base_T_tcps[1], float(chunk.openness[1]), self._config.dt_s)
+                mover.move(chunk.base_T_tcps[1], float(chunk.openness[1]), self._config.dt_s)
             else:
                 self._teleport(chunk.base_T_tcps[1], float(chunk.openness[1]))
             pose, openness = chunk.base_T_tcps[1], float(chunk.openness[1])
@@ -153,8 +154,9 @@ class _Unreachable(Exception):
     """A pose on the straight line that the arm cannot reach."""
 
 
-def _describe(index: int, scene: Scene) -> dict:
-    return {"episode": index, "instruction": scene.instruction, "canonical_instruction": scene.canonical_instruction,
+def _describe(index: int, scene: Scene, config: CollectConfig) -> dict:
+    return {"episode": index, "task": scene.task, "split": scene.split.value, "seed": config.seed, "dt_s": config.dt_s,
+            "instruction": scene.instruction, "canonical_instruction": scene.canonical_instruction,
             "target": scene.target, "objects": [asdict(thing) for thing in scene.objects]}
 
 
@@ -179,8 +181,7 @@ def write_shard(directory: Path, shard: int, collector: EpisodeCollector, config
     tensors = {key: np.concatenate(parts) for key, parts in per_frame.items()}
     tensors |= {key: np.stack(parts) for key, parts in per_episode.items()}
     tensors |= {"frame_index": np.concatenate(frame_index), "episode_index": np.concatenate(episode_index)}
-    metadata = {"episodes": json.dumps(described), "dt_s": repr(config.dt_s), "task": config.task,
-                "split": config.split.value, "seed": str(config.seed)}
+    metadata = {"episodes": json.dumps(described)}  # one key only: the file format orders several at random
     final = shard_path(directory, shard)
     partial = final.with_suffix(f".partial{os.getpid()}")
     save_file(tensors, partial, metadata=metadata)

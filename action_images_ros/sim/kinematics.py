@@ -10,7 +10,7 @@ from ..geometry.se3 import so3_log
 from .world import JOINTS, TCP_SITE
 
 NOMINAL_Q = np.array([0.0, -0.2, 0.0, -2.3, 0.0, 2.1, 0.785])
-_DAMPING = 1e-2
+_DAMPING = 3e-3
 _POSTURE_GAIN = 0.15
 _MAX_STEP_RAD = 0.4
 _LIMIT_MARGIN_RAD = 0.03

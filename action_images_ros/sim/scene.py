@@ -43,7 +43,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Scene:
-    """One episode's start. target: index into objects; q_start (7,) rad; start_openness 0 or 1."""
+    """One episode's start. target: index into objects; q_start (7,) rad; start_openness 0 or 1; instructions:
+    the canonical instruction for each object."""
 
     task: str
     split: Split
@@ -54,14 +55,15 @@ class Scene:
     look: Look
     q_start: tuple[float, ...]
     start_openness: float
-    instructions: tuple[str, ...] = ()
+    instructions: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if not 0 <= self.target < len(self.objects):
             raise SimError(f"target {self.target} is no object of the scene; legal: 0 to {len(self.objects) - 1}")
-        if len(self.q_start) != 7 or self.start_openness not in (0.0, 1.0) or len(self.instructions) != len(self.objects):
+        texts = len(self.instructions)
+        if len(self.q_start) != 7 or self.start_openness not in (0.0, 1.0) or texts != len(self.objects):
             raise SimError(f"scene needs 7 start joints (got {len(self.q_start)}), start_openness 0 or 1 (got "
-                           f"{self.start_openness}), one instruction an object (got {len(self.instructions)})")
+                           f"{self.start_openness}), one instruction an object (got {texts})")
 
     @property
     def wrong_instructions(self) -> tuple[str, ...]:
@@ -95,6 +97,7 @@ def sample_look(rng: np.random.Generator, split: Split) -> Look:
     azimuth = np.deg2rad(_LIGHT_AZIMUTH_DEG.sample(rng, split))
     elevation = np.deg2rad(rng.uniform(35.0, 85.0))
     direction = -np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    muted = [colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.0, 0.3), _MUTED_VALUE.sample(rng, split)) for _ in range(3)]
+    muted = [colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.0, 0.3), _MUTED_VALUE.sample(rng, split))
+             for _ in range(3)]
     return Look(*muted, light_direction=tuple(direction), light_level=float(rng.uniform(0.35, 0.7)),
                 ambient_level=float(rng.uniform(0.3, 0.5)))
