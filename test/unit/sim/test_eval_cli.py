@@ -22,6 +22,7 @@ def model(tmp_path_factory):
     directory = tmp_path_factory.mktemp("untrained")
     config = ModelConfig(conv_canvas=ConvCanvasConfig(width=32, channels=16, blocks=1, heads=2))
     config.save(directory)
+    torch.set_num_threads(1)  # spinning worker threads are slow on a busy machine
     torch.manual_seed(0)
     save_file(ConvCanvas(config).state_dict(), directory / "model.safetensors")
     return directory
