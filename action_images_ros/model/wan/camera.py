@@ -1,4 +1,4 @@
-"""The camera encoder of a block: pooled camera latents of each latent frame -> one vector added to that frame's tokens."""
+"""Camera encoder of a block: pooled camera latents of a latent frame -> one vector added to that frame's tokens."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _make_plan(weights: WeightSource, convention: RayConvention | None, heads: i
     prefix = common_prefix(set(weights.tensors))
     foreign = sorted(n for n in weights.tensors if not n.startswith(prefix))
     if foreign:
-        raise ModelError(f"{weights.path}: most weights are named {prefix}...; these are not: {listing(foreign)}. "
+        raise ModelError(f"{weights.path}: most weights are named {prefix}*; these are not: {listing(foreign)}. "
                          "Convert a checkpoint of the transformer alone")
     stored = {n.removeprefix(prefix): t for n, t in weights.tensors.items()}
     style = style_of(set(stored))
@@ -121,9 +121,10 @@ def _make_plan(weights: WeightSource, convention: RayConvention | None, heads: i
 
 def _require_all(path: Path, expected: dict[str, tuple], found: dict[str, StoredTensor]) -> None:
     unknown, missing = sorted(set(found) - set(expected)), sorted(set(expected) - set(found))
-    odd = [f"{n} is {found[n].shape}, expected {expected[n]}" for n in expected if n in found and found[n].shape != expected[n]]
-    problems = [f"{text} {len(names)}: {listing(names)}" for text, names in
-                (("unknown tensors", unknown), ("missing tensors", missing), ("tensors of another shape", odd)) if names]
+    odd = [f"{n} is {found[n].shape}, expected {shape}" for n, shape in expected.items()
+           if n in found and found[n].shape != shape]
+    kinds = (("unknown tensors", unknown), ("missing tensors", missing), ("tensors of another shape", odd))
+    problems = [f"{text} {len(names)}: {listing(names)}" for text, names in kinds if names]
     if problems:
         raise ModelError(f"{path} is not a checkpoint of this transformer. " + ". ".join(problems)
                          + ". Give the transformer of Wan2.2-TI2V or the released action weights, complete")
@@ -138,19 +139,31 @@ def _infer_config(weights: WeightSource, found: dict[str, StoredTensor], heads: 
         return found[name].shape
 
     dim, in_channels, *patch = shape("patch_embedding.weight", 5)
-    known = weights.config
-    heads = heads or known.get("num_heads") or known.get("num_attention_heads") or HEADS_OF_PUBLISHED_WIDTHS.get(dim)
+    heads = heads or _heads_beside(weights, dim) or HEADS_OF_PUBLISHED_WIDTHS.get(dim)
     if heads is None:
         raise ModelError(f"{weights.path}: the number of attention heads is not in the weights (width {dim}) and no "
                          "config.json beside them tells it; give heads")
     layers = {int(parts[1]) for parts in (n.split(".") for n in found) if parts[0] == "blocks" and parts[1].isdecimal()}
     return {
-        "dim": dim, "num_heads": int(heads), "num_layers": max(layers, default=0) + 1,
+        "dim": dim, "num_heads": heads, "num_layers": max(layers, default=0) + 1,
         "in_channels": in_channels, "out_channels": shape("head.head.weight", 2)[0] // math.prod(patch),
         "patch_size": tuple(patch), "ffn_dim": shape("blocks.0.ffn.0.weight", 2)[0],
         "text_dim": shape("text_embedding.0.weight", 2)[1], "freq_dim": shape("time_embedding.0.weight", 2)[1],
-        "eps": float(known.get("eps", 1e-6)),
+        "eps": float(weights.config.get("eps", 1e-6)),
     }
+
+
+def _heads_beside(weights: WeightSource, dim: int) -> int | None:
+    config = weights.config
+    heads = config.get("num_heads", config.get("num_attention_heads"))
+    if heads is None:
+        return None
+    size = config.get("attention_head_dim")
+    width = config.get("dim", heads * size if isinstance(size, int) and isinstance(heads, int) else dim)
+    if not isinstance(heads, int) or width != dim:
+        raise ModelError(f"config.json beside {weights.path} says {heads!r} heads and width {width!r}, the weights "
+                         f"have width {dim}; it belongs to another model: remove it, or give heads")
+    return heads
 
 
 def _neutral(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> StoredTensor:

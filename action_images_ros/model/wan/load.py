@@ -28,7 +28,7 @@ def load_transformer(directory: Path, dtype: torch.dtype = torch.float32,
         kept = any(part in model._keep_in_fp32_modules for part in name.split("."))
         value = tensor.read().to(device=device, dtype=torch.float32 if kept else dtype)
         if not torch.isfinite(value).all():
-            raise ModelError(f"{directory}: {name} holds NaN or infinity; the file is damaged, or dtype {dtype} too narrow")
+            raise ModelError(f"{directory}: {name} holds NaN or infinity; the file is damaged, or {dtype} too narrow")
         values[name] = value
     model.load_state_dict(values, assign=True)
     return model.eval().requires_grad_(False)
@@ -46,8 +46,9 @@ def _empty(directory: Path) -> WanActionTransformer:
                          "a published checkpoint has to go through `action-images convert` first")
     values = {k: v for k, v in config.items() if not k.startswith("_")}
     legal = set(inspect.signature(WanActionTransformer.__init__).parameters) - {"self"}
-    if set(values) - legal:
-        raise ModelError(f"{path}: unknown key {listing(sorted(set(values) - legal))}; legal: {', '.join(sorted(legal))}")
+    unknown = sorted(set(values) - legal)
+    if unknown:
+        raise ModelError(f"{path}: unknown key {listing(unknown)}; legal: {', '.join(sorted(legal))}")
     try:
         with torch.device("meta"):
             return WanActionTransformer(**values)

@@ -1,7 +1,7 @@
 """Camera rays as the Wan-style transformer is conditioned on them (method, section 5).
 
-Poses are relative to the first view's camera. The published formula d = normalise(R K^-1 [u + .5, v + .5, 1]) measures K
-from the image's corner; this package measures it from the centre of the first pixel, so its rays through pixel
+Poses are relative to the first view's camera. The published formula d = normalise(R K^-1 [u + .5, v + .5, 1]) measures
+K from the image's corner; this package measures it from the centre of the first pixel, so its rays through pixel
 centres are the same rays.
 """
 

@@ -45,11 +45,11 @@ def open_source(path: Path, section: str | None = None) -> WeightSource:
     path = Path(path)
     if path.is_dir():
         if section is not None:
-            raise ModelError(f"{path} is a folder of safetensors, which has no section {section!r}; leave the section out")
+            raise ModelError(f"{path} is a folder of safetensors, which has no section {section!r}; leave it out")
         return _open_folder(path)
     if not path.is_file():
-        raise ModelError(f"checkpoint {path} does not exist; give a torch file ({', '.join(TORCH_SUFFIXES)}), a .safetensors "
-                         "file, or a folder of safetensors shards")
+        raise ModelError(f"checkpoint {path} does not exist; give a torch file ({', '.join(TORCH_SUFFIXES)}), "
+                         "a .safetensors file, or a folder of safetensors shards")
     if path.suffix == ".safetensors":
         return WeightSource(path, _safetensors(path), _config(path.parent))
     if path.suffix in TORCH_SUFFIXES:
@@ -61,8 +61,8 @@ def _open_folder(folder: Path) -> WeightSource:
     indices = sorted(folder.glob("*.safetensors.index.json"))
     files = sorted(folder.glob("*.safetensors"))
     if len(indices) > 1 or (not indices and len(files) != 1):
-        raise ModelError(f"{folder} must hold one *.safetensors.index.json with its shards, or one .safetensors file; it "
-                         f"has {len(indices)} and {len(files)}: give the folder of the transformer itself, or the file")
+        raise ModelError(f"{folder} must hold one *.safetensors.index.json with its shards, or one .safetensors file; "
+                         f"it has {len(indices)} and {len(files)}: give the transformer's own folder, or the file")
     if not indices:
         return WeightSource(folder, _safetensors(files[0]), _config(folder))
     weight_map = read_json(indices[0]).get("weight_map")
@@ -103,7 +103,8 @@ def _safetensors(path: Path) -> dict[str, StoredTensor]:
                                      "convert the unquantised checkpoint")
                 tensors[key] = StoredTensor(tuple(header.get_shape()), dtype, reader(key))
     except (SafetensorError, OSError) as e:
-        raise ModelError(f"{path} can not be read as safetensors ({e}); it is truncated or missing: download it again") from e
+        raise ModelError(f"{path} can not be read as safetensors ({e}); it is truncated or missing: "
+                         "download it again") from e
     return tensors
 
 
@@ -111,16 +112,16 @@ def _open_torch(path: Path, section: str | None) -> WeightSource:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as e:
-        raise ModelError(f"{path} is not a plain torch checkpoint of tensors ({_first_line(e)}); nothing in it was run: "
-                         "convert only files from a source that you trust, saved as a state dict") from e
+        raise ModelError(f"{path} is not a plain torch checkpoint of tensors ({_first_line(e)}); nothing in it was "
+                         "run: convert only files from a source that you trust, saved as a state dict") from e
     except (RuntimeError, OSError, EOFError, ValueError) as e:
         raise ModelError(f"{path} can not be read as a torch file ({_first_line(e)}); it is truncated or of a format "
                          "older than torch 1.6: download it again, or save it again with a current torch") from e
     weights, left_out = _pick_section(path, content, section)
     for key, value in weights.items():
         if value.dtype not in _DTYPES.values():
-            raise ModelError(f"{path}: {key} is stored as {value.dtype}; legal: float32, float16, bfloat16: convert the "
-                             "unquantised checkpoint")
+            raise ModelError(f"{path}: {key} is stored as {value.dtype}; legal: float32, float16, bfloat16: convert "
+                             "the unquantised checkpoint")
     tensors = {key: StoredTensor(tuple(value.shape), value.dtype, lambda value=value: value.contiguous())
                for key, value in weights.items()}
     return WeightSource(path, tensors, _config(path.parent), left_out)

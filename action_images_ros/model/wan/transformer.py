@@ -24,7 +24,7 @@ MODEL_TIME = 1000.0
 
 
 class WanActionTransformer(ModelMixin, ConfigMixin):
-    """Predicts the velocity (noise - data) of a packed canvas. Defaults: Wan2.2-TI2V-5B with cameras, 6.42 B parameters.
+    """Velocity (noise - data) of a packed canvas. Defaults: Wan2.2-TI2V-5B with cameras, 6.42 B parameters.
 
     A new instance follows Wan's own initialisation; its cameras have no influence yet (cam_encoder zero, projector
     identity) and its output is zero. Raises ModelError on sizes that do not fit each other.
@@ -34,7 +34,7 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
     _no_split_modules: ClassVar[list[str]] = ["WanBlock"]
     _repeated_blocks: ClassVar[list[str]] = ["WanBlock"]
     _keep_in_fp32_modules: ClassVar[list[str]] = ["time_embedding", "time_projection", "modulation", "norm3"]
-    _skip_layerwise_casting_patterns: ClassVar[list[str]] = ["patch_embedding", "time_embedding", "text_embedding", "norm"]
+    _skip_layerwise_casting_patterns: ClassVar[list[str]] = ["patch_embedding", "time_embedding", "norm"]
 
     @register_to_config
     def __init__(self, dim: int = 3072, ffn_dim: int = 14336, num_heads: int = 24, num_layers: int = 30,
@@ -97,7 +97,7 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
         self._check_inputs(None, camera, text)
         pooled, words = self._pooled(camera), self._words(text)
         each = BlockConditions(*map(torch.stack, zip(*(b.conditions(pooled, words) for b in self.blocks))))
-        grid = self._grid(camera.shape[1], *camera.shape[-2:])
+        grid = self.token_grid(camera.shape[1], *camera.shape[-2:])
         schedule = () if timesteps is None else tuple(self.modulate(t[None]) for t in timesteps)
         return WanCache(*each, *rope_tables(grid, self._head_dim, camera.device), grid, schedule)
 
@@ -105,7 +105,8 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
         """timestep (B,) in [0, 1000] -> the modulation tables of every block and of the head."""
         embedded = self.time_embedding(time_features(timestep, self.config.freq_dim).to(self.time_embedding[0].weight))
         per_block = self.time_projection(embedded).float().unflatten(-1, (6, -1))
-        return WanModulation(torch.stack([b.modulate(per_block) for b in self.blocks]), self.head.modulate(embedded.float()))
+        blocks = torch.stack([b.modulate(per_block) for b in self.blocks])
+        return WanModulation(blocks, self.head.modulate(embedded.float()))
 
     def forward_cached(self, latents: Tensor, modulation: WanModulation, cache: WanCache) -> Tensor:
         """latents (B, C, F, h, w) -> velocity, with everything that does not depend on them given.
@@ -120,16 +121,17 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
             x = block(x, modulation.blocks[i], cache.block(i), cache.cos, cache.sin)
         return self._picture(self.head(x, modulation.head), grid)
 
+    def token_grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """Latent frames, height and width -> tokens along the same axes."""
+        return tuple(n // p for n, p in zip((frames, height, width), self.config.patch_size))
+
     @property
     def _head_dim(self) -> int:
         return self.config.dim // self.config.num_heads
 
-    def _grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
-        return tuple(n // p for n, p in zip((frames, height, width), self.config.patch_size))
-
     def _tokens(self, latents: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
         x = self.patch_embedding(latents.to(self.patch_embedding.weight.dtype))
-        return x.flatten(2).transpose(1, 2).contiguous(), self._grid(*latents.shape[2:])
+        return x.flatten(2).transpose(1, 2).contiguous(), self.token_grid(*latents.shape[2:])
 
     def _pooled(self, camera: Tensor) -> Tensor:
         return self.blocks[0].cam_encoder.pooled(camera)
@@ -147,7 +149,7 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
             raise ModelError(f"camera has shape {tuple(camera.shape)}; expected (B, F, {c.camera_channels}, h, w)")
         b, f, _, h, w = camera.shape
         if h % c.patch_size[1] or w % c.patch_size[2]:
-            raise ModelError(f"latent height {h} and width {w} must be multiples of the patch {tuple(c.patch_size[1:])}")
+            raise ModelError(f"latent height {h} and width {w} must be multiples of the patch {c.patch_size[1:]}")
         if latents is not None and latents.shape != (b, c.in_channels, f, h, w):
             raise ModelError(f"latents have shape {tuple(latents.shape)}; expected {(b, c.in_channels, f, h, w)}, "
                              "one camera latent for each latent frame")
