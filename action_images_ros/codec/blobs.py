@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from .grid import Grid
 
-_WINDOW_SIGMA = 2.5
+WINDOW_SIGMA = 2.5
 _ITERATIONS = 5
 _LOG_WIDTH_SD = 0.3
 _OFFSET_SD = 0.05
@@ -32,6 +32,23 @@ class Blobs:
     offset: np.ndarray
     misfit: np.ndarray
 
+    @classmethod
+    def empty(cls, n: int) -> Blobs:
+        return cls(np.zeros((n, 2)), np.tile(np.eye(2), (n, 1, 1)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n))
+
+    @classmethod
+    def stack(cls, blobs: list[Blobs]) -> Blobs:
+        """K sets of shape S -> one of shape S + (K,)."""
+        at = blobs[0].amplitude.ndim
+        return cls(*(np.stack([getattr(b, f.name) for b in blobs], at) for f in fields(cls)))
+
+    def take(self, which: np.ndarray) -> Blobs:
+        return Blobs(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    def put(self, which: np.ndarray, other: Blobs) -> None:
+        for f in fields(self):
+            getattr(self, f.name)[which] = getattr(other, f.name)
+
     def reshaped(self, *shape: int) -> Blobs:
         return Blobs(self.xy.reshape(*shape, 2), self.cov.reshape(*shape, 2, 2), self.amplitude.reshape(shape),
                      self.log_width.reshape(shape), self.offset.reshape(shape), self.misfit.reshape(shape))
@@ -44,8 +61,10 @@ def fit(grid: Grid, planes: np.ndarray, index: np.ndarray, start_xy: np.ndarray,
     planes (P, h, w) float32; index (N,) the plane of each window; start_xy (N, 2) cells; start_amplitude (N,);
     is_blue (N,) bool: only cells that the blob lifts above the pedestal count.
     """
+    if not len(index):
+        return Blobs.empty(0)
     h, w = planes.shape[-2:]
-    half = int(np.ceil(_WINDOW_SIGMA * grid.sigma))
+    half = int(np.ceil(WINDOW_SIGMA * grid.sigma))
     corner = np.rint(start_xy).astype(int) - half
     span = np.arange(2 * half + 1)
     x, y = corner[:, :1] + span, corner[:, 1:] + span
@@ -87,14 +106,15 @@ def _linearise(state: np.ndarray, x: np.ndarray, y: np.ndarray, grid: Grid, is_b
     n = len(state)
     var = (grid.sigma * np.exp(state[:, 3])) ** 2
     dx, dy = x - state[:, 1:2], y - state[:, 2:3]
-    g = (np.exp(-0.5 * dy**2 / var[:, None])[:, :, None] * np.exp(-0.5 * dx**2 / var[:, None])[:, None, :]).reshape(n, -1)
+    gy, gx = np.exp(-0.5 * dy**2 / var[:, None]), np.exp(-0.5 * dx**2 / var[:, None])
+    g = (gy[:, :, None] * gx[:, None, :]).reshape(n, -1)
     ones = np.ones_like(g)
     dx = np.broadcast_to(dx[:, None, :], (n, y.shape[1], x.shape[1])).reshape(n, -1)
     dy = np.broadcast_to(dy[:, :, None], (n, y.shape[1], x.shape[1])).reshape(n, -1)
     r2 = dx**2 + dy**2
     slope = g * (state[:, :1] / var[:, None])
     jac = np.stack([g, slope * dx, slope * dy, slope * r2, ones], 1)
-    radius = np.full(n, _WINDOW_SIGMA * grid.sigma)
+    radius = np.full(n, WINDOW_SIGMA * grid.sigma)
     lift = np.sqrt(2 * var * np.log(np.maximum(state[:, 0] / pedestal, 1.05)))
     spill = 0.7 if grid.cell > 1 else 0.1
     radius = np.where(is_blue, np.maximum(lift - spill, 1.2), radius)

@@ -16,7 +16,8 @@ class DecodeConfig:
     must also pass the pedestal. max_width_factor: a blob may be this much wider or narrower than drawn.
     max_blob_sd_sigma: a blob whose own fit is less certain drops out. max_outside_sigma: how far outside
     the image the centre of a cut blob may lie. max_candidates: blobs looked for per channel and view.
-    ghost_amplitude: a second blob lower than this share of the first is ignored.
+    ghost_amplitude: a second blob lower than this share of the first is ignored. min_blobs: blobs that must
+    agree on a pose, of the 3 V drawn; 3 fix one, the rest checks it.
 
     A pose is credible where its error is bounded by max(max_position_error_m, max_error_px on the
     image) and max(max_rotation_error_rad, the same length over the blobs' distance), even if any one
@@ -34,6 +35,7 @@ class DecodeConfig:
     max_outside_sigma: float = 0.7
     max_candidates: int = 3
     ghost_amplitude: float = 0.3
+    min_blobs: int = 5
     max_position_error_m: float = 0.005
     max_rotation_error_rad: float = math.radians(3.0)
     max_error_px: float = 0.75
@@ -50,6 +52,8 @@ class DecodeConfig:
         if self.max_width_factor <= 1 or self.max_candidates < 1:
             raise ConfigError(f"max_width_factor {self.max_width_factor} must exceed 1 and max_candidates "
                               f"{self.max_candidates} must be at least 1")
+        if self.min_blobs < 4:
+            raise ConfigError(f"min_blobs is {self.min_blobs}; fewer than 4 blobs can fix a pose but not check it")
         for name in ("max_blob_sd_sigma", "max_outside_sigma", "ghost_amplitude", "max_position_error_m",
                      "max_rotation_error_rad", "max_error_px", "blob_bias_sigma"):
             if not getattr(self, name) > 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -13,8 +13,26 @@ from ..geometry.triangulation import closest_points, fit_rigid
 
 _ITERATIONS = 8
 _STOP = 1e-8
-_ANGLES = 72
 _MIN_DEPTH_M = 0.01
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all steps share. tcp_points (3, 3) m: red, green, blue in the TCP frame; sigma_px of a drawn blob."""
+
+    cameras: tuple[PinholeCamera, ...]
+    tcp_points: np.ndarray
+    axis_length_m: float
+    sigma_px: float
+
+    @property
+    def origins(self) -> np.ndarray:
+        """Optical centres (V, 3) m."""
+        return np.stack([c.centre for c in self.cameras])
+
+    def metres_per_px(self, p: np.ndarray) -> np.ndarray:
+        """Width of a pixel at points (..., 3), mean over the views."""
+        return np.mean([np.linalg.norm(p - c.centre, axis=-1) / c.K[0, 0] for c in self.cameras], 0)
 
 
 @dataclass
@@ -38,6 +56,17 @@ class Sightings:
     def take(self, steps: np.ndarray) -> Sightings:
         return Sightings(self.rays[steps], self.ideal[steps], self.px_per_ideal[steps], self.weight[steps])
 
+    def choose(self, choice: np.ndarray) -> Sightings:
+        """Of sightings of K candidates a colour, (T, V, 3 K, ...), those that choice (T, V, 3) names; -1: none."""
+        k = self.rays.shape[2] // 3
+        flat = np.arange(3) * k + np.maximum(choice, 0)
+
+        def pick(array: np.ndarray) -> np.ndarray:
+            return np.take_along_axis(array, flat.reshape(flat.shape + (1,) * (array.ndim - 3)), 2)
+
+        weight = pick(self.weight) * (choice >= 0)[..., None, None]
+        return Sightings(pick(self.rays), pick(self.ideal), pick(self.px_per_ideal), weight)
+
 
 def sight(uv: np.ndarray, weight: np.ndarray, cameras: Sequence[PinholeCamera]) -> Sightings:
     """uv (T, V, 3, 2) px and inverse covariances (T, V, 3, 2, 2) -> Sightings."""
@@ -60,7 +89,8 @@ def _px_per_ideal(camera: PinholeCamera, ideal: np.ndarray, h: float = 1e-5) -> 
 @dataclass
 class PoseFit:
     """Poses of T steps. R (T, 3, 3), p (T, 3) m; residual (T, V, 3, 2) px, zero where unused; jac (T, V, 3, 2, 6)
-    of the projected points by (translation, rotation vector); normal (T, 6, 6); solved (T,) bool."""
+    of the projected points by (translation, rotation vector); normal (T, 6, 6) = J' W J; chi2 (T,) weighted sum of
+    squares; solved (T,) bool: there were enough blobs to start from, and all points are in front of the cameras."""
 
     R: np.ndarray
     p: np.ndarray
@@ -70,59 +100,37 @@ class PoseFit:
     chi2: np.ndarray
     solved: np.ndarray
 
-
-def solve(sightings: Sightings, tcp_points: np.ndarray, cameras: Sequence[PinholeCamera]) -> PoseFit:
-    """Weighted least squares pose of every step. tcp_points (3, 3) m: red, green, blue in the TCP frame."""
-    R, p, solved = initial(sightings, tcp_points, cameras)
-    return refine(sightings, R, p, solved, tcp_points, cameras)
+    def put(self, steps: np.ndarray, other: PoseFit) -> None:
+        for f in fields(self):
+            getattr(self, f.name)[steps] = getattr(other, f.name)
 
 
-def initial(sightings: Sightings, tcp_points: np.ndarray,
-            cameras: Sequence[PinholeCamera]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Triangulate each point, then fit the rigid triple. Two points and a ray of the third suffice."""
+def solve(sightings: Sightings, scene: Scene) -> PoseFit:
+    """Weighted least squares pose of every step whose three points can all be triangulated."""
+    R, p, solved = initial(sightings, scene)
+    return refine(sightings, R, p, solved, scene)
+
+
+def initial(sightings: Sightings, scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Triangulate each point, then fit the rigid triple: R (T, 3, 3), p (T, 3), and where it could be done (T,)."""
     used = sightings.used
-    origins = np.stack([c.centre for c in cameras])
+    origins = scene.origins
     rays = np.moveaxis(sightings.rays, 1, 2)
     seen = np.moveaxis(used, 1, 2).astype(float)
     points, fixed = closest_points(np.broadcast_to(origins, rays.shape), rays, seen)
-    pose = fit_rigid(tcp_points, points, fixed.astype(float))
-    solved = fixed.sum(-1) == 3
-    for c in range(3):
-        open_angle = np.flatnonzero((fixed.sum(-1) == 2) & ~fixed[:, c] & used[:, :, c].any(-1))
-        if open_angle.size:
-            pose[open_angle] = _spin(pose[open_angle], c, points[open_angle], sightings.take(open_angle), tcp_points, origins)
-            solved[open_angle] = True
-    return pose[:, :3, :3], pose[:, :3, 3], solved & np.isfinite(pose).all((-1, -2))
+    solved = fixed.all(-1)
+    pose = fit_rigid(scene.tcp_points, np.where(solved[:, None, None], points, scene.tcp_points), np.ones(fixed.shape))
+    return pose[:, :3, :3], pose[:, :3, 3], solved
 
 
-def _spin(pose: np.ndarray, c: int, points: np.ndarray, sightings: Sightings, tcp_points: np.ndarray,
-          origins: np.ndarray) -> np.ndarray:
-    """Turn each pose about the line of its two known points until the third meets its rays best."""
-    a, b = [k for k in range(3) if k != c]
-    axis = (tcp_points[b] - tcp_points[a]) / np.linalg.norm(tcp_points[b] - tcp_points[a])
-    turns = so3_exp(np.linspace(0, 2 * np.pi, _ANGLES, endpoint=False)[:, None] * axis)
-    moved = (tcp_points[c] - tcp_points[a]) @ np.swapaxes(turns, -1, -2) + tcp_points[a]
-    third = moved @ np.swapaxes(pose[:, :3, :3], -1, -2) + pose[:, None, :3, 3]
-    away = third[:, :, None] - origins
-    away /= np.linalg.norm(away, axis=-1, keepdims=True)
-    miss = np.linalg.norm(away - sightings.rays[:, None, :, c], axis=-1)
-    best = np.where(sightings.used[:, None, :, c], miss, 0.0).sum(-1).argmin(-1)
-    out = pose.copy()
-    out[:, :3, :3] = pose[:, :3, :3] @ turns[best]
-    out[:, :3, 3] += ((pose[:, :3, :3] @ tcp_points[a]) - (out[:, :3, :3] @ tcp_points[a]))
-    return out
-
-
-def refine(sightings: Sightings, R: np.ndarray, p: np.ndarray, solved: np.ndarray, tcp_points: np.ndarray,
-           cameras: Sequence[PinholeCamera]) -> PoseFit:
+def refine(sightings: Sightings, R: np.ndarray, p: np.ndarray, solved: np.ndarray, scene: Scene) -> PoseFit:
     """Gauss-Newton from a start pose; steps that are not `solved` keep an arbitrary pose."""
     eye = np.eye(3)
     R, p = np.where(solved[:, None, None], R, eye), np.where(solved[:, None], p, 0.0)
-    camera_R_base = np.stack([c.camera_T_base[:3, :3] for c in cameras])
-    camera_t_base = np.stack([c.camera_T_base[:3, 3] for c in cameras])
+    camera_T_base = np.stack([c.camera_T_base for c in scene.cameras])
     moved = np.inf
     for k in range(_ITERATIONS + 1):
-        residual, jac, ahead = _linearise(sightings, R, p, tcp_points, camera_R_base, camera_t_base)
+        residual, jac, ahead = _linearise(sightings, R, p, scene.tcp_points, camera_T_base)
         weighted = sightings.weight @ jac
         normal = np.einsum("tvcik,tvcil->tkl", jac, weighted)
         chi2 = np.einsum("tvci,tvcij,tvcj->t", residual, sightings.weight, residual)
@@ -137,8 +145,9 @@ def refine(sightings: Sightings, R: np.ndarray, p: np.ndarray, solved: np.ndarra
     return PoseFit(R, p, residual, jac, normal, chi2, solved & ahead)
 
 
-def _linearise(sightings: Sightings, R: np.ndarray, p: np.ndarray, tcp_points: np.ndarray, camera_R_base: np.ndarray,
-               camera_t_base: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _linearise(sightings: Sightings, R: np.ndarray, p: np.ndarray, tcp_points: np.ndarray,
+               camera_T_base: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    camera_R_base, camera_t_base = camera_T_base[:, :3, :3], camera_T_base[:, :3, 3]
     arms = tcp_points @ np.swapaxes(R, -1, -2)
     in_camera = (arms + p[:, None])[:, None] @ np.swapaxes(camera_R_base, -1, -2) + camera_t_base[:, None]
     z = in_camera[..., 2]

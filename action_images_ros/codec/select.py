@@ -1,0 +1,127 @@
+"""From candidate blobs to the pose of every step, and to whether it can be believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry.se3 import angle_between
+from .association import associate
+from .config import DecodeConfig
+from .find import Candidates
+from .grid import Grid
+from .integrity import error_bounds
+from .pose import PoseFit, Scene, Sightings, refine, sight, solve
+
+_COV_FLOOR_SIGMA = 1e-3
+_CLEARLY_BETTER = 4.0  # ratio of weighted residuals at which one explanation beats another
+
+
+@dataclass
+class Solution:
+    """poses of T steps; used (T, V, 3) bool, the blobs behind them; position_m, rotation_rad (T,) error bounds and
+    max_position_m, max_rotation_rad (T,) what is credible; rival (T,): a different pose explains the blobs as well."""
+
+    poses: PoseFit
+    used: np.ndarray
+    position_m: np.ndarray
+    rotation_rad: np.ndarray
+    max_position_m: np.ndarray
+    max_rotation_rad: np.ndarray
+    rival: np.ndarray
+    min_blobs: int
+
+    def put(self, steps: np.ndarray, other: Solution) -> None:
+        self.poses.put(steps, other.poses)
+        for name in ("used", "position_m", "rotation_rad", "max_position_m", "max_rotation_rad", "rival"):
+            getattr(self, name)[steps] = getattr(other, name)
+
+    @property
+    def bounded(self) -> np.ndarray:
+        """(T,) bool: solved by enough blobs, and its error bounds are small enough."""
+        enough = self.poses.solved & (self.used.sum((1, 2)) >= self.min_blobs)
+        return enough & (self.position_m <= self.max_position_m) & (self.rotation_rad <= self.max_rotation_rad)
+
+    def reasons(self) -> tuple[str, ...]:
+        """Why each step is not credible; "" where it is."""
+        out = []
+        for i, used in enumerate(self.used):
+            if used.sum() < self.min_blobs or not self.poses.solved[i]:
+                out.append(f"too few blobs agree: {used.sum()} of {used.size}, {self.min_blobs} needed")
+            elif self.rival[i]:
+                out.append("ambiguous: another pose explains the blobs as well")
+            elif not self.bounded[i]:
+                out.append(f"blobs disagree: position within {1e3 * self.position_m[i]:.1f} mm (credible: "
+                           f"{1e3 * self.max_position_m[i]:.1f}), rotation within {np.degrees(self.rotation_rad[i]):.1f} "
+                           f"deg (credible: {np.degrees(self.max_rotation_rad[i]):.1f})")
+            else:
+                out.append("")
+        return tuple(out)
+
+
+class Selector:
+    """Chooses among the candidates of one chunk."""
+
+    def __init__(self, candidates: Candidates, grid: Grid, scene: Scene, config: DecodeConfig) -> None:
+        self.ok, self.scene, self.config = candidates.ok, scene, config
+        t, v, _, k = candidates.ok.shape
+        cov = (candidates.blobs.cov + (_COV_FLOOR_SIGMA * grid.sigma) ** 2 * np.eye(2)) * grid.cell**2
+        weight = np.where(candidates.ok[..., None, None], np.linalg.inv(cov), 0.0)
+        self.uv = grid.to_px(candidates.blobs.xy)
+        self.sightings = sight(self.uv.reshape(t, v, 3 * k, 2), weight.reshape(t, v, 3 * k, 2, 2), scene.cameras)
+
+    def run(self) -> Solution:
+        """The strongest blobs where they agree; elsewhere those that fit one rigid pose; else all but one."""
+        strongest = self.sightings.choose(np.where(self.ok[..., 0], 0, -1))
+        out = self._judge(solve(strongest, self.scene), strongest)
+        doubtful = np.flatnonzero(~out.bounded | ~out.used.all((1, 2)))
+        if doubtful.size:
+            chosen = self._associated(doubtful, out)
+            doubtful = doubtful[~out.bounded[doubtful] & ~out.rival[doubtful]]
+            self._without_one(doubtful, out, chosen)
+        return out
+
+    def _judge(self, poses: PoseFit, sightings: Sightings) -> Solution:
+        config = self.config
+        position, rotation = error_bounds(poses, sightings, config.blob_bias_sigma * self.scene.sigma_px)
+        px = config.max_error_px * self.scene.metres_per_px(poses.p)
+        return Solution(poses, sightings.used, position, rotation, np.maximum(config.max_position_error_m, px),
+                        np.maximum(config.max_rotation_error_rad, px / self.scene.axis_length_m),
+                        np.zeros(len(position), bool), config.min_blobs)
+
+    def _associated(self, steps: np.ndarray, out: Solution) -> dict[int, Sightings]:
+        """Search these steps for rigid triples; writes what it finds into `out`, returns the sightings used."""
+        limits = self.config.max_position_error_m, self.config.max_rotation_error_rad
+        found = {t: associate(self.uv[t], self.ok[t], self.sightings.take(np.array([t])), self.scene, limits) for t in steps}
+        hits = np.array([t for t in steps if found[t] is not None], int)
+        if not hits.size:
+            return {}
+        chosen = self.sightings.take(hits).choose(np.stack([found[t].choice for t in hits]))
+        R, p = np.stack([found[t].R for t in hits]), np.stack([found[t].p for t in hits])
+        solution = self._judge(refine(chosen, R, p, np.ones(len(hits), bool), self.scene), chosen)
+        solution.rival[:] = [found[t].rival for t in hits]
+        out.put(hits, solution)
+        return {t: chosen.take(np.array([i])) for i, t in enumerate(hits)}
+
+    def _without_one(self, steps: np.ndarray, out: Solution, chosen: dict[int, Sightings]) -> None:
+        """Leave out the one blob that explains the disagreement, where exactly one does."""
+        for t in steps:
+            if t not in chosen or out.used[t].sum() <= self.config.min_blobs:
+                continue
+            slots = np.argwhere(out.used[t])
+            trial = chosen[t].take(np.zeros(len(slots), int))
+            trial.weight[np.arange(len(slots)), slots[:, 0], slots[:, 1]] = 0.0
+            R, p = (np.repeat(a[t:t + 1], len(slots), 0) for a in (out.poses.R, out.poses.p))
+            poses = refine(trial, R, p, np.ones(len(slots), bool), self.scene)
+            solution = self._judge(poses, trial)
+            best = int(poses.chi2.argmin())
+            similar = poses.chi2 < _CLEARLY_BETTER * max(poses.chi2[best], 1.0)
+            apart = ((np.linalg.norm(poses.p - poses.p[best], axis=-1) > solution.max_position_m[best])
+                     | (angle_between(poses.R, poses.R[best]) > solution.max_rotation_rad[best]))
+            if solution.bounded[best] and not np.any(similar & apart):
+                one = np.array([best])
+                out.put(np.array([t]), Solution(
+                    PoseFit(*(getattr(poses, f)[one] for f in ("R", "p", "residual", "jac", "normal", "chi2", "solved"))),
+                    trial.used[one], solution.position_m[one], solution.rotation_rad[one], solution.max_position_m[one],
+                    solution.max_rotation_rad[one], solution.rival[one], self.config.min_blobs))
