@@ -43,6 +43,9 @@ DEPENDENCIES = [
 
 WHEELS_EXIST = "sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.14'"
 
+# MuJoCo's newest releases have no wheel for CPython 3.10
+MUJOCO = ["mujoco>=3.3; python_version >= '3.11'", "mujoco>=3.3,<=3.17; python_version < '3.11'"]
+
 EXTRAS = {
     # rclpy and the common messages for a machine without a ROS installation; a sourced one takes their place
     "ros": [
@@ -52,10 +55,10 @@ EXTRAS = {
     ],
     # the shipped model on a CPU: exported graph, no torch
     "cpu": ["onnxruntime>=1.20", "openvino>=2025.0"],
-    "control": ["ruckig>=0.14", "mujoco>=3.3; python_version >= '3.11'", "mujoco>=3.3,<=3.17; python_version < '3.11'"],
-    # wordllama: its token table and tokenizer file are the text encoder
-    "text": ["wordllama>=0.4", "tokenizers>=0.15"],
-    "sim": ["mujoco>=3.3; python_version >= '3.11'", "mujoco>=3.3,<=3.17; python_version < '3.11'", "franky-sim>=1.0.4"],
+    "control": ["ruckig>=0.14", *MUJOCO],
+    # its token table and tokenizer file are the text encoder
+    "text": ["wordllama>=0.3.3", "tokenizers>=0.15"],
+    "sim": [*MUJOCO, "franky-sim>=1.0.4", "imageio-ffmpeg>=0.5"],
     "cameras": ["pyrealsense2>=2.55"],
     "train": [
         "torch==2.13.0",
@@ -68,8 +71,14 @@ EXTRAS = {
     "tensorrt": ["tensorrt-cu13>=11.4"],
     "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6"],
 }
-EXTRAS["deploy"] = EXTRAS["cpu"] + EXTRAS["control"] + EXTRAS["text"]
-EXTRAS["demo"] = EXTRAS["ros"] + EXTRAS["deploy"] + EXTRAS["sim"]
+
+
+def union(*names):
+    return list(dict.fromkeys(requirement for name in names for requirement in EXTRAS[name]))
+
+
+EXTRAS["deploy"] = union("cpu", "control", "text")
+EXTRAS["demo"] = union("ros", "deploy", "sim")
 
 setup(
     name=NAME,

@@ -1,0 +1,7 @@
+"""`python -m action_images_ros.cli`: the command line where no executable is installed."""
+
+import sys
+
+from . import main
+
+sys.exit(main())
