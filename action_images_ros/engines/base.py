@@ -8,27 +8,39 @@ from pathlib import Path
 from ..errors import EngineError, one_of
 from ..model.config import ModelConfig
 from ..model.denoiser import Denoiser
+from .options import EngineOptions
 
 ENGINES = {
+    "openvino": "action_images_ros.engines.openvino_cpu",
+    "onnxruntime": "action_images_ros.engines.onnxruntime_cpu",
     "torch": "action_images_ros.engines.torch_eager",
 }
-"""Engine name -> module with `load(directory, config) -> Denoiser` and `available() -> str` ("" or what is missing)."""
+"""Engine name -> module with `PRECISIONS`, `available()` and `serves(directory)` ("" or what is missing) and
+`load(directory, config, options) -> Denoiser`."""
 
-PREFERENCE = ("torch",)
-"""Order of `auto`: fastest first."""
+PREFERENCE = ("openvino", "onnxruntime", "torch")
+"""Order of `auto`: fastest first, as `action-images bench policy` measures."""
 
 
-def load_engine(name: str, directory: Path, config: ModelConfig) -> tuple[str, Denoiser]:
+def load_engine(name: str, directory: Path, config: ModelConfig,
+                options: EngineOptions = EngineOptions()) -> tuple[str, Denoiser]:
     """name: a key of ENGINES or "auto" -> (the engine's name, denoiser).
 
-    Raises EngineError naming what is missing and how to install it.
+    auto passes over engines that are not installed and, where the directory has no exported graph, over those that need
+    one; it never passes over a graph that does not match. Raises EngineError naming what is missing and the remedy.
     """
     one_of("engine", name, ("auto", *ENGINES), EngineError)
     reasons = []
     for candidate in PREFERENCE if name == "auto" else (name,):
         module = importlib.import_module(ENGINES[candidate])
-        missing = module.available()
+        missing = module.available() or module.serves(Path(directory)) or _unfit(module, options)
         if not missing:
-            return candidate, module.load(Path(directory), config)
+            return candidate, module.load(Path(directory), config, options)
         reasons.append(f"{candidate}: {missing}")
     raise EngineError(f"no engine for {directory}; " + "; ".join(reasons))
+
+
+def _unfit(module, options: EngineOptions) -> str:
+    if options.precision in module.PRECISIONS:
+        return ""
+    return f"it has no precision {options.precision.value}; legal: {', '.join(p.value for p in module.PRECISIONS)}"

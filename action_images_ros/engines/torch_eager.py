@@ -1,8 +1,9 @@
-"""The denoiser in torch, eager, on the CPU or the first GPU."""
+"""The denoiser in torch, eager, on the CPU."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,30 @@ import numpy as np
 from ..errors import ModelError
 from ..model.config import ModelConfig
 from ..model.denoiser import Conditioning, Denoiser
+from .options import EngineOptions, Precision
+from .weights import TensorSpec, require_match, weights_path
+
+PRECISIONS = (Precision.AUTO, Precision.F32)
 
 
 def available() -> str:
-    return "" if importlib.util.find_spec("torch") else "torch is not installed (pip install 'action_images_ros[train]')"
+    if importlib.util.find_spec("torch"):
+        return ""
+    return "torch is not installed (pip install 'action_images_ros[train]')"
 
 
-def load(directory: Path, config: ModelConfig) -> Denoiser:
+def serves(directory: Path) -> str:
+    """ "": torch runs every model directory."""
+    return ""
+
+
+def load(directory: Path, config: ModelConfig, options: EngineOptions = EngineOptions()) -> Denoiser:
     """Raises ModelError where weights are missing or do not fit the configuration."""
+    # Read when torch's OpenMP runtime is loaded: waiting threads sleep instead of spinning beside a control loop.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    import torch
+
+    torch.set_num_threads(options.thread_count)
     return TorchEager(load_module(directory, config))
 
 
@@ -29,15 +46,16 @@ def load_module(directory: Path, config: ModelConfig):
 
     if config.denoiser != "conv_canvas":
         raise ModelError(f"denoiser {config.denoiser!r} is not served by this loader; legal: conv_canvas")
-    path = Path(directory) / "model.safetensors"
-    if not path.is_file():
-        raise ModelError(f"{directory} has no model.safetensors; copy the whole model directory or train again")
+    path = weights_path(directory)
     model = ConvCanvas(config)
-    try:
-        model.load_state_dict(load_file(path))
-    except Exception as e:  # noqa: BLE001 - safetensors and torch raise several kinds for broken files
-        raise ModelError(f"{path} does not hold this model's weights: {str(e).splitlines()[0]}") from e
+    require_match(path, tensor_specs(model))
+    model.load_state_dict(load_file(path))
     return model.eval()
+
+
+def tensor_specs(module) -> dict[str, TensorSpec]:
+    """What a file with the module's weights has to hold (float32)."""
+    return {name: TensorSpec("F32", tuple(value.shape)) for name, value in module.state_dict().items()}
 
 
 class TorchEager:
@@ -50,6 +68,7 @@ class TorchEager:
         import torch
 
         with torch.inference_mode():
-            given = Conditioning(*(torch.from_numpy(x) for x in (conditioning.rays, conditioning.text, conditioning.text_mask)))
-            out = self.module.velocity(torch.from_numpy(video), torch.from_numpy(action), torch.from_numpy(sigma), given)
+            arrays = (video, action, sigma, conditioning.rays, conditioning.text, conditioning.text_mask)
+            video, action, sigma, *given = (torch.from_numpy(x) for x in arrays)
+            out = self.module.velocity(video, action, sigma, Conditioning(*given))
         return tuple(None if x is None else x.float().numpy() for x in out)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from ..denoiser import Conditioning
+from ..noise import velocity_from_clean
 from .layers import Block, ResBlock, level_features
 
-_MIN_SIGMA = 1e-3
 _RAY_CHANNELS = 6
 _MASKED = -1e4
 
@@ -62,8 +62,13 @@ class ConvCanvas(nn.Module):
                 text_mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """video (B, V, Fv, C, h, w) with Fv 1 or chunk_size; action (B, V, T, 3, h, w); sigma (B,); rays (B, V, 6, h, w);
         text (B, L, D); text_mask (B, L) -> clean action (B, V, T, 3, h, w) and clean video of video's shape (None if Fv = 1)."""
+        return self.predict(video, action, level_features(sigma, self.position.shape[1]), rays, text, text_mask)
+
+    def predict(self, video: Tensor, action: Tensor, level: Tensor, rays: Tensor, text: Tensor,
+                text_mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`forward` with the features of sigma, level (B, width), in its place: what an exported graph computes."""
         b, v = action.shape[:2]
-        condition = self.level(level_features(sigma, self.position.shape[1]))
+        condition = self.level(level)
         condition = condition + self.future_shown[int(video.shape[2] > 1)]
         per_view = condition.repeat_interleave(v, 0)
         first = video[:, :, 0].flatten(0, 1)
@@ -106,6 +111,6 @@ class ConvCanvas(nn.Module):
     def velocity(self, video: Tensor, action: Tensor, sigma: Tensor, conditioning: Conditioning):
         """The Denoiser Protocol on torch tensors."""
         clean_action, clean_video = self(video, action, sigma, conditioning.rays, conditioning.text, conditioning.text_mask)
-        level = sigma.clamp_min(_MIN_SIGMA).reshape(-1, 1, 1, 1, 1, 1)
-        return None if clean_video is None else (video - clean_video) / level, (action - clean_action) / level
+        moved = None if clean_video is None else velocity_from_clean(video, clean_video, sigma)
+        return moved, velocity_from_clean(action, clean_action, sigma)
 
