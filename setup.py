@@ -88,7 +88,7 @@ setup(
     maintainer="action_images_ros maintainers",
     maintainer_email="maintainers@users.noreply.example",
     python_requires=">=3.10",
-    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    packages=find_packages(HERE, include=[NAME, f"{NAME}.*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

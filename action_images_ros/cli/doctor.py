@@ -27,7 +27,7 @@ from .checks import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, metavar="DIR", help="the model directory to look at (default: the shipped ones)")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="a model directory (default: the shipped ones)")
     parser.add_argument("--cell", type=Path, metavar="FILE", help="look at this cell file too")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
