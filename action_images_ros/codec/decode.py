@@ -50,7 +50,7 @@ def _check(images: np.ndarray, cameras: Sequence[PinholeCamera]) -> None:
     for v, camera in enumerate(cameras):
         if tuple(camera.image_size) != (images.shape[3], images.shape[2]):
             raise EncodingError(f"view {v}: action images are {images.shape[3]}x{images.shape[2]} but the camera is "
-                                f"{camera.image_size[0]}x{camera.image_size[1]}; pass the camera resized or cropped alike")
+                                f"{camera.image_size[0]}x{camera.image_size[1]}; resize or crop the camera alike")
 
 
 def _chunk(solution: Solution, openness: np.ndarray) -> ActionChunk:
@@ -59,7 +59,8 @@ def _chunk(solution: Solution, openness: np.ndarray) -> ActionChunk:
     rms = np.sqrt((poses.residual**2).sum((1, 2, 3)) / np.maximum(2 * count, 1))
     factor = np.maximum(1.0, poses.chi2 / np.maximum(2 * count - 6, 1))
     cov = np.full((len(count), 6, 6), np.nan)
-    solved = poses.solved
-    cov[solved] = np.linalg.inv(poses.normal[solved]) * factor[solved, None, None]
+    spread = np.linalg.eigvalsh(poses.normal)
+    fixed = poses.solved & (spread[:, 0] > 1e-12 * spread[:, -1])
+    cov[fixed] = np.linalg.inv(poses.normal[fixed]) * factor[fixed, None, None]
     why = solution.reasons()
     return ActionChunk(make(poses.R, poses.p), openness, cov, rms, np.array([not w for w in why]), why)

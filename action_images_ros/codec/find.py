@@ -33,7 +33,8 @@ class Finder:
         self.shape = grid.values.shape[:3]
         self.planes = grid.values.reshape((-1,) + grid.values.shape[3:])
         self.is_blue = np.tile([False, False, True], len(self.planes) // 3)
-        self.lowest = np.where(self.is_blue, max(config.min_amplitude, encoding.pedestal + _BLUE_LIFT), config.min_amplitude)
+        lifted = max(config.min_amplitude, encoding.pedestal + _BLUE_LIFT)
+        self.lowest = np.where(self.is_blue, lifted, config.min_amplitude)
 
     def run(self) -> Candidates:
         found, todo = [self._first()], np.arange(len(self.planes))

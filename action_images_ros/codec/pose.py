@@ -71,7 +71,8 @@ class Sightings:
 def sight(uv: np.ndarray, weight: np.ndarray, cameras: Sequence[PinholeCamera]) -> Sightings:
     """uv (T, V, 3, 2) px and inverse covariances (T, V, 3, 2, 2) -> Sightings."""
     uv = np.where(weight[..., :1, 0] > 0, uv, np.stack([c.K[:2, 2] for c in cameras])[:, None, :])
-    ideal = np.stack([c.undistort((uv[:, v] - c.K[:2, 2]) @ np.linalg.inv(c.K[:2, :2]).T) for v, c in enumerate(cameras)], 1)
+    ideal = np.stack([c.undistort((uv[:, v] - c.K[:2, 2]) @ np.linalg.inv(c.K[:2, :2]).T)
+                      for v, c in enumerate(cameras)], 1)
     direction = np.concatenate([ideal, np.ones(ideal.shape[:-1] + (1,))], -1)
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
     rays = np.stack([direction[:, v] @ c.base_T_camera[:3, :3].T for v, c in enumerate(cameras)], 1)
@@ -99,6 +100,9 @@ class PoseFit:
     normal: np.ndarray
     chi2: np.ndarray
     solved: np.ndarray
+
+    def take(self, steps: np.ndarray) -> PoseFit:
+        return PoseFit(*(getattr(self, f.name)[steps] for f in fields(self)))
 
     def put(self, steps: np.ndarray, other: PoseFit) -> None:
         for f in fields(self):

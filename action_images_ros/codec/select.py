@@ -17,6 +17,8 @@ from .pose import PoseFit, Scene, Sightings, refine, sight, solve
 _COV_FLOOR_SIGMA = 1e-3
 _CLEARLY_BETTER = 4.0  # ratio of weighted residuals at which one explanation beats another
 
+_BY_STEP = ("used", "position_m", "rotation_rad", "max_position_m", "max_rotation_rad", "rival")
+
 
 @dataclass
 class Solution:
@@ -32,9 +34,12 @@ class Solution:
     rival: np.ndarray
     min_blobs: int
 
+    def take(self, steps: np.ndarray) -> Solution:
+        return Solution(self.poses.take(steps), *(getattr(self, name)[steps] for name in _BY_STEP), self.min_blobs)
+
     def put(self, steps: np.ndarray, other: Solution) -> None:
         self.poses.put(steps, other.poses)
-        for name in ("used", "position_m", "rotation_rad", "max_position_m", "max_rotation_rad", "rival"):
+        for name in _BY_STEP:
             getattr(self, name)[steps] = getattr(other, name)
 
     @property
@@ -52,9 +57,10 @@ class Solution:
             elif self.rival[i]:
                 out.append("ambiguous: another pose explains the blobs as well")
             elif not self.bounded[i]:
+                turn, most = np.degrees([self.rotation_rad[i], self.max_rotation_rad[i]])
                 out.append(f"blobs disagree: position within {1e3 * self.position_m[i]:.1f} mm (credible: "
-                           f"{1e3 * self.max_position_m[i]:.1f}), rotation within {np.degrees(self.rotation_rad[i]):.1f} "
-                           f"deg (credible: {np.degrees(self.max_rotation_rad[i]):.1f})")
+                           f"{1e3 * self.max_position_m[i]:.1f}), rotation within {turn:.1f} deg "
+                           f"(credible: {most:.1f})")
             else:
                 out.append("")
         return tuple(out)
@@ -93,7 +99,8 @@ class Selector:
     def _associated(self, steps: np.ndarray, out: Solution) -> dict[int, Sightings]:
         """Search these steps for rigid triples; writes what it finds into `out`, returns the sightings used."""
         limits = self.config.max_position_error_m, self.config.max_rotation_error_rad
-        found = {t: associate(self.uv[t], self.ok[t], self.sightings.take(np.array([t])), self.scene, limits) for t in steps}
+        found = {t: associate(self.uv[t], self.ok[t], self.sightings.take(np.array([t])), self.scene, limits)
+                 for t in steps}
         hits = np.array([t for t in steps if found[t] is not None], int)
         if not hits.size:
             return {}
@@ -120,8 +127,4 @@ class Selector:
             apart = ((np.linalg.norm(poses.p - poses.p[best], axis=-1) > solution.max_position_m[best])
                      | (angle_between(poses.R, poses.R[best]) > solution.max_rotation_rad[best]))
             if solution.bounded[best] and not np.any(similar & apart):
-                one = np.array([best])
-                out.put(np.array([t]), Solution(
-                    PoseFit(*(getattr(poses, f)[one] for f in ("R", "p", "residual", "jac", "normal", "chi2", "solved"))),
-                    trial.used[one], solution.position_m[one], solution.rotation_rad[one], solution.max_position_m[one],
-                    solution.max_rotation_rad[one], solution.rival[one], self.config.min_blobs))
+                out.put(np.array([t]), solution.take(np.array([best])))

@@ -17,7 +17,7 @@ def closest_points(origins: np.ndarray, directions: np.ndarray, weights: np.ndar
     across = np.eye(3) - directions[..., :, None] * directions[..., None, :]
     normal = np.einsum("...v,...vij->...ij", weights, across)
     rhs = np.einsum("...v,...vij,...vj->...i", weights, across, origins)
-    total = np.maximum(weights.sum(-1), 1e-300)
+    total = np.maximum(weights.sum(-1), 1e-30)
     fixed = np.linalg.det(normal) / total**3 > _MIN_SIN2 / 8
     safe = np.where(fixed[..., None, None], normal, np.eye(3))
     points = np.linalg.solve(safe, rhs[..., None])[..., 0]
