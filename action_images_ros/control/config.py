@@ -9,6 +9,8 @@ from .gripper import GripperConfig
 from .ik import IkConfig
 from .limits import LimitScales
 
+_LONGEST_BRAKE_S = 0.23
+
 
 def _require_positive(owner: object, *names: str) -> None:
     for name in names:
@@ -87,7 +89,7 @@ class ControllerConfig:
     speed_factor: float = 0.2
     max_linear_mps: float = 0.5
     max_angular_radps: float = 1.5
-    brake_s: float = 0.25
+    brake_s: float = 0.22
     jerk_share: float = 0.2
     max_tracking_lag_s: float = 0.3
     limits: LimitScales = field(default_factory=LimitScales)
@@ -102,8 +104,9 @@ class ControllerConfig:
             raise ConfigError(f"rate_hz is {self.rate_hz}; legal: 20 to 1000")
         if self.speed_factor > 3.0:
             raise ConfigError(f"speed_factor is {self.speed_factor}; legal: more than 0, at most 3")
-        if self.brake_s > 0.3:
-            raise ConfigError(f"brake_s is {self.brake_s}; the arm must be able to rest within 0.3 s")
+        if self.brake_s > _LONGEST_BRAKE_S:
+            raise ConfigError(f"brake_s is {self.brake_s}; legal: up to {_LONGEST_BRAKE_S}: the arm must rest within "
+                              "0.3 s even when it has just begun to speed up")
         if not 0.05 <= self.jerk_share <= 0.5:
             raise ConfigError(f"jerk_share is {self.jerk_share}; legal: 0.05 to 0.5")
 

@@ -141,6 +141,8 @@ class Controller:
         if missing:
             raise ChunkRefused(Refusal.NOT_READY, missing[0])
         player, speed = self._player, self._config.speed_factor
+        if player.braking:
+            raise ChunkRefused(Refusal.NOT_READY, "the arm is still coming to rest")
         chunk = self._queue.admit(chunk, now_ns)
         lag_s = min(_LAG_SLACK * self._watchdog.lag_s, self._config.max_tracking_lag_s) * min(player.rate, speed)
         placed = self._queue.place(chunk, player.clock, player.path_s, player.base_T_tcp, lag_s)

@@ -11,21 +11,26 @@ from .planner import Plan, Planner
 from .tracking import JointCommand, JointLimiter, PlaybackRate
 
 _REST_RADPS = 1e-6
+_ON_PATH_RAD = 1e-3
 _AT_END_S = 1e-9
 
 
 class Player:
-    """One plan at a time, from `begin` on. Braking follows the plan's own, already checked path."""
+    """One plan at a time, from `begin` on.
+
+    It comes to rest along the plan's own, already checked path; where the limiter has had to leave that
+    path, every joint takes its quickest stop instead.
+    """
 
     def __init__(self, config: ControllerConfig, kinematics: Kinematics, planner: Planner) -> None:
         self._planner = planner
         self._kinematics = kinematics
-        self._limiter = JointLimiter(kinematics.limits.scaled(config.limits), config.period_s)
+        self._limiter = JointLimiter(kinematics.limits.scaled(config.limits), config.period_s, config.brake_s)
         self._rate = PlaybackRate(config.speed_factor, config.brake_s, config.jerk_share, config.period_s)
         self.clock = PlaybackClock(config.chunks.max_age_s + 1.0, config.rate_hz)
         self.plan: Plan | None = None
         self.path_s = 0.0
-        self._broken = False
+        self._braking = False
         self._pose: np.ndarray | None = None
 
     def begin(self, q: np.ndarray, openness: float) -> None:
@@ -34,7 +39,7 @@ class Player:
         self._limiter.reset(q)
         self._rate.reset()
         self.clock.clear()
-        self._broken = False
+        self._braking = False
         self._pose = self._kinematics.fk(q)
 
     def adopt(self, plan: Plan) -> None:
@@ -49,6 +54,11 @@ class Player:
         last = self._limiter.last
         still = np.abs(last.dq).max() < _REST_RADPS and last.deviation_rad < _REST_RADPS
         return self._rate.resting and bool(still)
+
+    @property
+    def braking(self) -> bool:
+        """The joints take their quickest stop; no plan can be adopted before they rest."""
+        return self._braking
 
     @property
     def ended(self) -> bool:
@@ -69,25 +79,35 @@ class Player:
         return self._pose
 
     def advance(self, moving: bool) -> bool:
-        """One control period towards full speed (moving) or rest. False when the limiter failed: then it brakes.
+        """One control period towards full speed (moving) or rest. False when the limiter found no way on: it brakes.
 
         Needs `begin` first.
         """
-        if self._broken:
-            self._limiter.brake()
-        else:
-            self._follow(moving)
+        found = True
+        if not moving and self._limiter.last.deviation_rad > _ON_PATH_RAD:
+            self._braking = True
+        if not self._braking:
+            found = self._follow(moving)
+            self._braking = not found
+        if self._braking:
+            self._brake()
         self._pose = self._kinematics.fk(self._limiter.last.q)
-        return not self._broken
+        return found
 
-    def _follow(self, moving: bool) -> None:
+    def _follow(self, moving: bool) -> bool:
         if self.ended:
             self._rate.reset()
         else:
             self.path_s = min(self.path_s + self._rate.advance(moving), self.plan.end_s)
         q, dq, ddq = self.plan.joints.sample(self.path_s)
         rate, change = self._rate.rate, self._rate.change
-        if self._limiter.follow(q, dq * rate, ddq * rate * rate + dq * change) is None:
-            self._broken = True
-            self._rate.reset()
-            self._limiter.brake()
+        return self._limiter.follow(q, dq * rate, ddq * rate * rate + dq * change) is not None
+
+    def _brake(self) -> None:
+        self._rate.reset()
+        command = self._limiter.brake()
+        if np.abs(command.dq).max() < _REST_RADPS and np.abs(command.ddq).max() < _REST_RADPS:
+            openness = self.plan.poses.openness_at(self.path_s).item()
+            self.plan = self._planner.rest(command.q, openness, self.path_s)
+            self._limiter.reset(command.q)
+            self._braking = False

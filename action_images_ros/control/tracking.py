@@ -25,10 +25,11 @@ class JointCommand:
 class JointLimiter:
     """Follows a joint reference tick by tick, time-optimally inside velocity, acceleration and jerk limits.
 
-    A reference that respects the limits passes through unchanged; any other is caught up with.
+    A reference that respects the limits passes through unchanged; any other is caught up with. No joint
+    becomes faster than it can stop within brake_s.
     """
 
-    def __init__(self, limits: JointLimits, period_s: float) -> None:
+    def __init__(self, limits: JointLimits, period_s: float, brake_s: float) -> None:
         self._limits = limits
         self._otg = Ruckig(len(limits.q_min), period_s)
         self._input = InputParameter(len(limits.q_min))
@@ -36,6 +37,7 @@ class JointLimiter:
         self._input.max_acceleration = limits.ddq_max.tolist()
         self._input.max_jerk = limits.dddq_max.tolist()
         self._input.minimum_duration = period_s
+        self._stoppable = limits.ddq_max * brake_s
         self._last: JointCommand | None = None
 
     @property
@@ -74,8 +76,9 @@ class JointLimiter:
         return self._taken(np.array(self._output.new_position))
 
     def _bounds(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Velocity limits at q; never quite zero, so that a joint at the end of its range can come back."""
+        """Velocity limits at q; never quite zero: a joint at the end of its range must be able to come back."""
         low, high = self._limits.velocity_bounds(q)
+        low, high = np.maximum(low, -self._stoppable), np.minimum(high, self._stoppable)
         return np.minimum(low, -_CREEP_RADPS), np.maximum(high, _CREEP_RADPS)
 
     def _update(self, q: np.ndarray) -> JointCommand | None:

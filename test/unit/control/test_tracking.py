@@ -17,7 +17,7 @@ def wave(t, amplitude=0.1, w=2.0):
 
 
 def run(references, start=FR3_HOME_Q):
-    limiter = JointLimiter(LIMITS, DT)
+    limiter = JointLimiter(LIMITS, DT, 0.22)
     limiter.reset(start)
     return [limiter.follow(*reference) for reference in references], limiter
 
@@ -74,15 +74,15 @@ def test_braking_stops_every_joint_inside_the_limits():
 
 @pytest.mark.parametrize("speed", [0.2, 1.0])
 def test_playback_starts_and_stops_smoothly_within_the_brake_time(speed):
-    rate = PlaybackRate(speed, 0.25, 0.2, DT)
+    rate = PlaybackRate(speed, 0.22, 0.2, DT)
     passed = [rate.advance(moving=True) for _ in range(60)]
-    assert rate.rate == pytest.approx(speed) and sum(passed) == pytest.approx(speed * (0.6 - 0.125), rel=1e-6)
+    assert rate.rate == pytest.approx(speed) and sum(passed) == pytest.approx(speed * (0.6 - 0.11), rel=1e-6)
     rates, steps = [rate.rate], 0
     while not rate.resting:
         rate.advance(moving=False)
         rates.append(rate.rate)
         steps += 1
-    assert steps * DT <= 0.26
+    assert steps * DT <= 0.23
     assert np.all(np.diff(rates) <= 1e-12) and rates[-1] == 0.0
 
 
