@@ -1,0 +1,1 @@
+"""Pictures for people: predictions drawn over images, contact sheets, plots of trajectories, video files."""
