@@ -25,7 +25,7 @@ class Given:
 
     video: (T', V, H, W, 3) uint8 model images, T' = 1 (the observation) or chunk_size (mode label); base_T_tcps (K, 4, 4)
     and openness (K,): the pose at the observation, then what is already committed (K >= 1), or the whole
-    chunk (mode world).
+    chunk (mode world); not looked at in mode video, which has no action segment.
     """
 
     video: np.ndarray
@@ -76,7 +76,7 @@ class Pipeline:
         T, V = self.config.chunk_size, self.config.views
         conditioning = self._conditioning(given.instruction, cameras)
         known = len(given.base_T_tcps)
-        committed = 0 if mode is Mode.WORLD else known - 1
+        committed = 0 if mode in (Mode.WORLD, Mode.VIDEO) else known - 1
         layout = CanvasLayout.for_mode(mode, V, T, T, committed)
         need = len(layout.clean_video) if all(layout.clean_video) else 1
         if len(given.video) != need or (mode is Mode.WORLD and known != T):
@@ -84,13 +84,15 @@ class Pipeline:
                              f" poses; got {len(given.video)} and {known}")
         video = np.zeros((len(layout.clean_video), *given.video.shape[1:]), np.uint8)
         video[:need] = given.video
-        drawn = encode(given.base_T_tcps, given.openness, self.action_cameras(cameras), self.config.encoding)
-        action = np.zeros((T, *drawn.shape[1:]), np.uint8)
-        action[:known] = drawn
+        action = np.zeros((len(layout.clean_action), V, *self.config.action_size[::-1], 3), np.uint8)
+        if layout.clean_action:
+            coarse = self.action_cameras(cameras)
+            action[:known] = encode(given.base_T_tcps, given.openness, coarse, self.config.encoding)
         canvas = Canvas(_views_first(self.codec.encode(video)), _views_first(self.action_codec.encode(action)))
         out = sample(self.denoiser, canvas, layout, conditioning, self.config.sampler, rng, on_step)
         frames = None if mode is Mode.POLICY else self.codec.decode(out.video[0].swapaxes(0, 1))
-        return Generated(self.action_codec.decode(out.action[0].swapaxes(0, 1)), frames)
+        actions = None if mode is Mode.VIDEO else self.action_codec.decode(out.action[0].swapaxes(0, 1))
+        return Generated(actions, frames)
 
     def _conditioning(self, instruction: str, cameras: Sequence[PinholeCamera]) -> Conditioning:
         if self._instruction is None or self._instruction[0] != instruction:
