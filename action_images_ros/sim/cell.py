@@ -19,6 +19,7 @@ from .world import BALLS, FINGER_JOINTS, GRIPPER_ACTUATOR, JOINTS, MAX_FINGER_M,
 MAX_GRIPPER_WIDTH_M = 2 * MAX_FINGER_M
 _OPTICAL_TO_GL = np.diag([1.0, -1.0, -1.0])
 _PIXEL_TOLERANCE = 1e-6
+_MOVING = mujoco.mjtState.mjSTATE_QPOS | mujoco.mjtState.mjSTATE_MOCAP_POS | mujoco.mjtState.mjSTATE_MOCAP_QUAT
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,17 @@ class SimCell:
         self._data.qvel[:] = 0
         self.set_joint_target(q)
         self.set_gripper_target(gripper_width_m)
+        self._stale = True
+
+    def snapshot(self) -> np.ndarray:
+        """Everything that moves now, for `show` of another cell of the same configuration and scene."""
+        state = np.empty(mujoco.mj_stateSize(self._model, _MOVING))
+        mujoco.mj_getState(self._model, self._data, state, _MOVING)
+        return state
+
+    def show(self, snapshot: np.ndarray) -> None:
+        """Look like the cell that `snapshot` was taken of; for a cell that only renders."""
+        mujoco.mj_setState(self._model, self._data, snapshot, _MOVING)
         self._stale = True
 
     def set_joint_target(self, q: np.ndarray) -> None:

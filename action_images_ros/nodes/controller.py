@@ -1,0 +1,313 @@
+"""Targets in, commands out: the control loop around the pure Controller.
+
+The loop runs in a thread of its own with absolute deadlines and alone owns the Controller; callbacks only
+leave what they received in an inbox.
+"""
+
+from __future__ import annotations
+
+import gc
+import queue
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sensor_msgs.msg import CameraInfo, JointState
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import MultiDOFJointTrajectory
+
+from ..cell import Cell, View
+from ..control import (
+    ChunkRules,
+    Controller,
+    ControllerConfig,
+    ControllerState,
+    ControlOutput,
+    Fr3Kinematics,
+    GripperConfig,
+    LimitScales,
+    Refusal,
+    Response,
+    WatchdogConfig,
+    Workspace,
+)
+from ..errors import ActionImagesError, ConfigError, TransportError
+from ..ros import commands, qos
+from ..ros.graph import COMMAND_INTERFACES, GRIPPER_INTERFACES
+from ..ros.grippers import Gripper, make_gripper
+from ..ros.loop import DeadlineLoop
+from ..ros.main import run_node
+from ..ros.managed import ManagedNode
+from ..ros.messages import JointStateReader, check_camera_info, chunk_from_message, chunk_message, stamp_to_ns
+from ..ros.monitor import Level, RateMonitor, Report, milliseconds
+from ..ros.parameters import parameter
+from ..ros.synchroniser import Synchroniser
+from ..types import ActionChunk, RobotState
+
+_ANSWER_S = 1.0
+_REST_S = 1.0
+_COMMITTED_PERIOD_S = 0.1
+
+
+@dataclass(frozen=True)
+class ControllerParameters:
+    autostart: bool = parameter(True, "configure and activate at once; motion still needs the service `enable`")
+    cell: str = parameter("", "cell file: arm, workspace, limits, cameras to watch")
+    command_interface: str = parameter(
+        "joint_trajectory", "what the arm's controller listens to", choices=COMMAND_INTERFACES
+    )
+    gripper_interface: str = parameter("position", "what the gripper listens to", choices=GRIPPER_INTERFACES)
+    rate_hz: float = parameter(100.0, "control ticks and commands a second", minimum=20.0, maximum=500.0)
+    speed_factor: float = parameter(
+        0.2, "playback speed of the policy's motion, 1 = its own", minimum=0.01, maximum=3.0
+    )
+    max_linear_mps: float = parameter(0.5, "fastest TCP motion", minimum=0.01, maximum=2.0)
+    max_angular_radps: float = parameter(1.5, "fastest TCP rotation", minimum=0.01, maximum=4.0)
+    lead_periods: float = parameter(
+        2.0, "joint_trajectory: when the arm should be at a command, in periods", minimum=1.0, maximum=10.0
+    )
+    priority: int = parameter(
+        10, "SCHED_FIFO priority of the loop, where the system allows it; 0 does not ask", minimum=0, maximum=90
+    )
+    wait_s: float = parameter(
+        30.0,
+        "end with an error when there are no joint states after so long; 0 waits for ever",
+        minimum=0.0,
+        maximum=3600.0,
+    )
+    committed_horizon_s: float = parameter(
+        2.0, "how far ahead `committed` tells what will be executed; 0: not at all", minimum=0.0, maximum=20.0
+    )
+    chunks: ChunkRules = ChunkRules()
+    watchdog: WatchdogConfig = WatchdogConfig()
+    gripper: GripperConfig = GripperConfig()
+
+
+class ControllerNode(ManagedNode):
+    def __init__(self) -> None:
+        super().__init__("controller", ControllerParameters)
+        self._loop: DeadlineLoop | None = None
+        self._inputs: list = []
+        self.diagnostics.add(self._report)
+
+    def setup(self) -> None:
+        p = self.parameters
+        watchdog = p.watchdog
+        if p.command_interface == "cartesian_pose":
+            # The arm resolves its own elbow there: its joints need not be ours.
+            watchdog = replace(watchdog, tracking_rad=None)
+        if not p.cell:
+            raise ConfigError("controller needs the parameter `cell`: the path of a cell file")
+        self._cell = cell = Cell.load(p.cell)
+        scales = LimitScales(cell.limits.velocity_scale, cell.limits.acceleration_scale, cell.limits.jerk_scale)
+        config = ControllerConfig(
+            rate_hz=p.rate_hz,
+            speed_factor=p.speed_factor,
+            max_linear_mps=p.max_linear_mps,
+            max_angular_radps=p.max_angular_radps,
+            limits=scales,
+            chunks=p.chunks,
+            watchdog=watchdog,
+            gripper=p.gripper,
+        )
+        w = cell.workspace
+        self._controller = Controller(
+            config, Fr3Kinematics(), Workspace(w.box_min_m, w.box_max_m, w.keep_out_boxes_m, w.table_z_m)
+        )
+        self._names = commands.Names(cell.arm.joints, cell.arm.fingers, cell.arm.base_frame)
+        self._reader = JointStateReader(cell.arm.joints, cell.arm.fingers)
+        self._frames = Synchroniser(cell.view_names, cell.sync.max_skew_s, cell.sync.max_age_s)
+        self._inbox: queue.SimpleQueue = queue.SimpleQueue()
+        self._newest_state: RobotState | None = None
+        self._output: ControlOutput | None = None
+        self._committed_chunk: ActionChunk | None = None
+        self._state_rate, self._last_refusal = RateMonitor(), ""
+        self._arm = commands.ARM[p.command_interface]
+        self._command = self.create_publisher(self._arm.message, self._arm.topic, qos.COMMAND)
+        self._gripper: Gripper = make_gripper(self, p.gripper_interface, self._names)
+        self._committed = self.create_publisher(MultiDOFJointTrajectory, "committed", qos.TARGETS)
+        self._serve()
+
+    def _serve(self) -> None:
+        self.create_service(
+            SetBool, "enable", lambda q, r: self._answer(r, lambda now_s: self._controller.enable(q.data, now_s))
+        )
+        self.create_service(Trigger, "stop", lambda q, r: self._answer(r, self._controller_call("stop")))
+        self.create_service(Trigger, "reset", lambda q, r: self._answer(r, self._controller_call("reset")))
+
+    def _controller_call(self, name: str) -> Callable[[float], Response]:
+        return lambda now_s: getattr(self._controller, name)(now_s)
+
+    def start(self) -> None:
+        p = self.parameters
+        self._inputs = [
+            self.create_subscription(JointState, "/joint_states", self._on_joint_states, qos.STATE_IN),
+            self.create_subscription(MultiDOFJointTrajectory, "targets", self._on_targets, qos.TARGETS),
+        ]
+        for view in self._cell.views:
+            self._inputs.append(
+                self.create_subscription(CameraInfo, view.info_topic, partial(self._on_info, view), qos.STATE_IN)
+            )
+        self._timer = self.create_timer(_COMMITTED_PERIOD_S, self._publish_committed)
+        self.wait_for(self._missing, p.wait_s)
+        self._loop = DeadlineLoop("control", 1.0 / p.rate_hz, self._tick, self.fail, p.priority)
+        gc.collect()
+        gc.freeze()
+        self._loop.start()
+        self.get_logger().info(
+            f"{p.rate_hz:g} Hz, {p.command_interface} on {self._command.topic_name}, gripper {p.gripper_interface}, "
+            f"speed {p.speed_factor:g}; call enable to move"
+        )
+
+    def halt(self) -> None:
+        """Bring the arm to rest inside its limits, then end the loop."""
+        if self._loop is not None:
+            self._inbox.put(self._controller.stop)
+            deadline_s = time.monotonic() + _REST_S
+            time.sleep(2 * self._loop.period_s)
+            while self._output is not None and not self._output.at_rest and time.monotonic() < deadline_s:
+                time.sleep(self._loop.period_s)
+            self._loop.stop()
+            self.destroy_timer(self._timer)
+            gc.unfreeze()
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._loop, self._inputs = None, []
+
+    def teardown(self) -> None:
+        self._controller = self._output = None
+
+    def _missing(self) -> str:
+        if self._newest_state is not None:
+            return ""
+        if self._reader.missing:
+            return f"no joint states with {self._reader.missing} on /joint_states; start the arm's driver"
+        return (
+            f"no joint states with {', '.join(self._names.joints)} on /joint_states; start the arm's driver or correct "
+            "`arm.joints` in the cell file"
+        )
+
+    def _on_joint_states(self, msg: JointState) -> None:
+        try:
+            state = self._reader.read(msg)
+        except TransportError as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=2.0)
+            return
+        if state is not None:
+            now_s = time.monotonic()
+            self._state_rate.tick(now_s)
+            self._newest_state = state
+            self._inbox.put(lambda _: self._controller.on_robot_state(state, now_s))
+
+    def _on_info(self, view: View, msg: CameraInfo) -> None:
+        try:
+            check_camera_info(msg, view.name, view.camera)
+        except TransportError as error:
+            self.fail(error)
+            return
+        if self._frames.add(view.name, stamp_to_ns(msg.header.stamp), None, self.now_ns()) is not None:
+            now_s = time.monotonic()
+            self._inbox.put(lambda _: self._controller.on_frames_fresh(now_s))
+
+    def _on_targets(self, msg: MultiDOFJointTrajectory) -> None:
+        try:
+            chunk = chunk_from_message(msg, self._names.base_frame)
+        except ActionImagesError as error:
+            self._last_refusal = str(error)
+            self.get_logger().warning(f"targets refused: {error}", throttle_duration_sec=2.0)
+            return
+        self._inbox.put(lambda now_s: self._take(chunk, now_s))
+
+    def _take(self, chunk: ActionChunk, now_s: float) -> None:
+        verdict = self._controller.on_chunk(chunk, self.now_ns(), now_s)
+        if not verdict.accepted:
+            self._last_refusal = verdict.reason
+            if verdict.refusal not in (Refusal.NOT_ENABLED, Refusal.BEFORE_ENABLE):
+                self.get_logger().warning(f"chunk refused: {verdict.reason}", throttle_duration_sec=1.0)
+
+    def _answer(
+        self, response: SetBool.Response | Trigger.Response, ask: Callable[[float], Response]
+    ) -> SetBool.Response | Trigger.Response:
+        """Have the control thread do it; that is within one period."""
+        if self._loop is None:
+            response.success, response.message = False, "the controller is not active; activate it first"
+            return response
+        future: Future[Response] = Future()
+        self._inbox.put(lambda now_s: future.set_result(ask(now_s)))
+        try:
+            answer = future.result(_ANSWER_S)
+            response.success, response.message = answer.ok, answer.message
+        except FutureTimeout:
+            response.success, response.message = False, f"the control loop did not answer within {_ANSWER_S:g} s"
+        return response
+
+    def _tick(self, now_s: float) -> None:
+        while not self._inbox.empty():
+            self._inbox.get()(now_s)
+        now_ns = self.now_ns()
+        before = None if self._output is None else self._output.state
+        self._output = out = self._controller.tick(now_ns, now_s)
+        if out.q_command is not None:
+            lead_s = self.parameters.lead_periods / self.parameters.rate_hz
+            self._command.publish(
+                self._arm.make(
+                    commands.ArmCommand(out.q_command, out.dq_command, out.base_T_tcp_command, now_ns, lead_s),
+                    self._names,
+                )
+            )
+        if out.gripper_width_m is not None:
+            self._gripper.move(out.gripper_width_m)
+        if before is not out.state and before is not None:
+            why = f": {out.fault}" if out.fault else ""
+            self.get_logger().info(f"{before.value} -> {out.state.value}{why}")
+
+    def _publish_committed(self) -> None:
+        horizon_s = self.parameters.committed_horizon_s
+        if not horizon_s:
+            return
+        self._inbox.put(
+            lambda now_s: setattr(self, "_committed_chunk", self._controller.committed(self.now_ns(), horizon_s))
+        )
+        chunk, self._committed_chunk = self._committed_chunk, None
+        if chunk is not None and len(chunk) > 1:
+            self._committed.publish(chunk_message(chunk, self._names.base_frame))
+
+    def _report(self) -> Report:
+        out = self._output if self._loop is not None else None
+        if out is None:
+            return Report("control", Level.STALE, "not active", {})
+        stats, loop = out.stats, self._loop
+        values = {
+            "state": out.state.value,
+            "fault": out.fault,
+            "latency_last_ms": 1e3 * stats.latency.last_s,
+            "latency_mean_ms": 1e3 * stats.latency.mean_s,
+            "latency_p95_ms": 1e3 * stats.latency.p95_s,
+            "clearance_m": stats.clearance_m,
+            "path_left_s": stats.path_left_s,
+            "playback_rate": stats.playback_rate,
+            "lag_ms": 1e3 * stats.lag_s,
+            "tracking_error_rad": stats.tracking_error_rad,
+            "joint_states_hz": self._state_rate.rate_hz,
+            "real_time_priority": loop.real_time,
+            "skipped_periods": loop.skipped,
+            **milliseconds("period_error", loop.period_errors()),
+            **milliseconds("busy", loop.busy()),
+            **{f"chunks_{k}": n for k, n in sorted(stats.counts.items())},
+        }
+        if self._last_refusal:
+            values["last_refusal"] = self._last_refusal
+        level = {ControllerState.FAULT: Level.ERROR, ControllerState.HOLDING: Level.WARN}.get(out.state, Level.OK)
+        return Report("control", level, out.fault or out.state.value, values)
+
+
+def main() -> int:
+    return run_node(ControllerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,365 @@
+"""The simulated cell as a real one looks from outside: cameras, joint states, command topics.
+
+It moves only by its command topics and knows nothing of the policy. Three threads: callbacks, physics with
+joint states in real time, and rendering, which never delays the other two.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import queue
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from ..cell import Cell
+from ..control import Fr3Kinematics
+from ..errors import ActionImagesError, SimError, TransportError
+from ..ros import commands, qos
+from ..ros.loop import DeadlineLoop
+from ..ros.main import run_node
+from ..ros.managed import ManagedNode
+from ..ros.messages import camera_info_message, image_message, joint_state_message, pose_from_message
+from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
+from ..ros.parameters import parameter
+from ..ros.setpoint import JointSetpoint, nearest_joints
+from ..sim.cell import MAX_GRIPPER_WIDTH_M, SimCell, SimCellConfig
+from ..sim.episodes import episode_rng, sample_seen_scene
+from ..sim.scene import Scene
+from ..sim.split import Split
+from ..sim.tasks import Judge, Outcome, Verdict, make_task
+
+_TIMESTEP_S = 0.002
+_MAX_BEHIND_S = 0.1
+_VERDICT_PERIOD_S = 0.5
+_RESET_TIMEOUT_S = 5.0
+_SETTLE_S = 0.3
+
+
+@dataclass(frozen=True)
+class SimCellParameters:
+    autostart: bool = parameter(True, "configure and activate at once")
+    cell: str = parameter("", "cell file; the simulated cameras are put where it says they are")
+    task: str = parameter("reach_target", "task of which scenes are drawn and judged")
+    split: str = parameter("test", "scenes of training or of test", choices=("train", "test"))
+    seed: int = parameter(0, "seed of the scenes", minimum=0, maximum=2**31 - 1)
+    camera_rate_hz: float = parameter(10.0, "images a second of every view", minimum=0.5, maximum=60.0)
+    state_rate_hz: float = parameter(100.0, "joint states a second", minimum=20.0, maximum=500.0)
+    timeout_s: float = parameter(
+        60.0, "simulated seconds after which an episode has failed", minimum=1.0, maximum=3600.0
+    )
+
+
+@dataclass(frozen=True)
+class _Exposure:
+    """The arm at the moment at which every camera takes its picture."""
+
+    scene: Scene
+    snapshot: np.ndarray
+    stamp_ns: int
+
+
+class SimCellNode(ManagedNode):
+    def __init__(self) -> None:
+        super().__init__("sim_cell", SimCellParameters)
+        self._loop: DeadlineLoop | None = None
+        self._renderer: _RenderThread | None = None
+        self._inbox: queue.SimpleQueue = queue.SimpleQueue()
+        self._episode, self._verdict = -1, Verdict(Outcome.PENDING)
+        self._judge: Judge | None = None
+        self._settling: tuple[float, threading.Event] | None = None
+        self.diagnostics.add(self._report)
+
+    def setup(self) -> None:
+        p = self.parameters
+        if not p.cell:
+            raise SimError("sim_cell needs the parameter `cell`: the path of a cell file")
+        self._cell_file = Cell.load(p.cell)
+        sizes = {v.camera.image_size for v in self._cell_file.views}
+        if len(sizes) != 1:
+            raise SimError(f"sim_cell renders all views at one size; {p.cell} has {sorted(sizes)}")
+        self._task = make_task(p.task)
+        self._config = SimCellConfig(self._cell_file.view_names, sizes.pop())
+        self._cameras = {v.name: v.camera for v in self._cell_file.views}
+        self._sim = SimCell(self._config)
+        self._sim.place_cameras(self._cameras)
+        self._scene = self._draw(0)
+        self._sim.reset(self._scene)
+        self._setpoint, self._kinematics = JointSetpoint(self._sim.q), Fr3Kinematics()
+        arm = self._cell_file.arm
+        self._names = commands.Names(arm.joints, arm.fingers, arm.base_frame)
+        self._ready = threading.Event()
+        self._advertise()
+        self._listen()
+        self.create_service(Trigger, "sim_cell/reset_scene", self._on_reset)
+
+    def _advertise(self) -> None:
+        views = self._cell_file.views
+        self._images = {v.name: self.create_publisher(Image, v.image_topic, qos.IMAGE_OUT) for v in views}
+        self._infos = {v.name: self.create_publisher(CameraInfo, v.info_topic, qos.STATE) for v in views}
+        self._states = self.create_publisher(JointState, "/joint_states", qos.STATE)
+        self._verdicts = self.create_publisher(String, "sim_cell/verdict", qos.LATCHED)
+
+    def _listen(self) -> None:
+        arm, gripper = commands.ARM, commands.GRIPPER
+        joints, fingers = self._names.joints, self._names.fingers
+        listen = {
+            arm["joint_trajectory"]: lambda m: self._follow(*commands.read_joint_trajectory(m, joints)),
+            arm["joint_target"]: lambda m: self._jump(commands.read_joint_target(m, joints)),
+            arm["joint_positions"]: lambda m: self._jump(commands.read_values(m, 7, "joint positions")),
+            arm["cartesian_pose"]: self._on_pose,
+            gripper["position"]: lambda m: self._grip(
+                commands.read_values(m, 1, "gripper position")[0] * MAX_GRIPPER_WIDTH_M
+            ),
+            gripper["position_trajectory"]: lambda m: self._grip(
+                commands.read_joint_trajectory(m, fingers)[1][-1].sum()
+            ),
+        }
+        for interface, act in listen.items():
+            self.create_subscription(
+                interface.message, interface.topic, self._guarded(interface.topic, act), qos.COMMAND
+            )
+
+    def _guarded(self, topic: str, act):
+        """A bad command is refused, said, and changes nothing."""
+
+        def callback(msg: JointTrajectory | JointState | Float64MultiArray | PoseStamped) -> None:
+            try:
+                act(msg)
+            except ActionImagesError as error:
+                self.get_logger().warning(f"refused on {topic}: {error}", throttle_duration_sec=1.0)
+
+        return callback
+
+    def _follow(self, times_s: np.ndarray, q: np.ndarray) -> None:
+        self._inbox.put(lambda now_s: self._setpoint.follow(times_s, q, now_s))
+
+    def _jump(self, q: np.ndarray) -> None:
+        self._inbox.put(lambda now_s: self._setpoint.jump(q, now_s))
+
+    def _on_pose(self, msg: PoseStamped) -> None:
+        pose = pose_from_message(msg, self._names.base_frame)
+        self._jump(nearest_joints(self._kinematics, pose, self._setpoint.at(float("inf"))))
+
+    def _grip(self, width_m: float) -> None:
+        width_m = float(np.clip(width_m, 0.0, MAX_GRIPPER_WIDTH_M))
+        self._inbox.put(lambda now_s: self._sim.set_gripper_target(width_m))
+
+    def _draw(self, episode: int) -> Scene:
+        split = Split.parse(self.parameters.split)
+        return sample_seen_scene(
+            self._task, episode_rng(self.parameters.seed, episode, split), split, self._sim.kinematics, self._cameras
+        )
+
+    def start(self) -> None:
+        p = self.parameters
+        self._began_s = self._next_exposure_s = time.monotonic()
+        self._simulated_s, self._lost_s, self._verdict_s = 0.0, 0.0, 0.0
+        self._rates = {"joint_states": RateMonitor(), "images": RateMonitor(200)}
+        self._rendering, self._dropped = Window(200), 0
+        self._renderer = _RenderThread(self)
+        self._renderer.start()
+        self._loop = DeadlineLoop("physics", 1.0 / p.state_rate_hz, self._tick, self._crashed)
+        self._loop.start()
+        self.get_logger().info(
+            f"cell {self._cell_file.name}: {p.task}, views {', '.join(self._config.views)}, "
+            f"{p.camera_rate_hz:g} images/s, {p.state_rate_hz:g} joint states/s"
+        )
+
+    def halt(self) -> None:
+        if self._loop is not None:
+            self._loop.stop()
+        if self._renderer is not None:
+            self._renderer.stop()
+        self._loop = self._renderer = None
+
+    def _crashed(self, error: Exception) -> None:
+        self.fail(error)
+
+    def _tick(self, now_s: float) -> None:
+        """One period of physics: commands, time, joint states, exposure, verdict."""
+        while not self._inbox.empty():
+            try:
+                self._inbox.get()(now_s)
+            except ActionImagesError as error:
+                self.get_logger().warning(f"refused: {error}", throttle_duration_sec=1.0)
+        self._advance(now_s)
+        stamp_ns = self.now_ns()
+        self._states.publish(joint_state_message(self._sim.robot_state(stamp_ns), self._names.fingers))
+        self._rates["joint_states"].tick(now_s)
+        if now_s >= self._next_exposure_s:
+            period_s = 1.0 / self.parameters.camera_rate_hz
+            self._next_exposure_s += period_s * max(1, math.ceil((now_s - self._next_exposure_s) / period_s))
+            self._dropped += not self._renderer.expose(_Exposure(self._scene, self._sim.snapshot(), stamp_ns))
+        if self._settling is not None and now_s >= self._settling[0]:
+            self._settling[1].set()
+            self._settling = None
+        if self._judge is not None:
+            self._judge_now(now_s)
+
+    def _advance(self, now_s: float) -> None:
+        """Bring simulated time to real time; what is more than 0.1 s behind is given up and reported."""
+        behind_s = now_s - self._began_s - self._lost_s - self._simulated_s
+        if behind_s > _MAX_BEHIND_S:
+            self._lost_s += behind_s - _MAX_BEHIND_S
+            behind_s = _MAX_BEHIND_S
+        steps = int(behind_s / _TIMESTEP_S)
+        for k in range(steps):
+            try:
+                self._sim.set_joint_target(self._setpoint.at(now_s - behind_s + k * _TIMESTEP_S))
+            except SimError as error:
+                self._setpoint.jump(self._sim.q, now_s)
+                self.get_logger().warning(f"refused: {error}", throttle_duration_sec=1.0)
+            self._sim.step(_TIMESTEP_S)
+        self._simulated_s += steps * _TIMESTEP_S
+
+    def _judge_now(self, now_s: float) -> None:
+        before = self._verdict.outcome
+        self._verdict = self._judge.update(self._sim.time_s, self._sim)
+        if self._verdict.outcome is not before or now_s - self._verdict_s >= _VERDICT_PERIOD_S:
+            self._verdict_s = now_s
+            if before is Outcome.PENDING:
+                self._publish_verdict()
+
+    def _publish_verdict(self) -> None:
+        self._verdicts.publish(
+            String(
+                data=json.dumps(
+                    {
+                        "episode": self._episode,
+                        "task": self.parameters.task,
+                        "outcome": self._verdict.outcome.value,
+                        "reason": self._verdict.reason,
+                        "time_s": round(self._sim.time_s, 3),
+                        "real_time_factor": round(self._real_time_factor(), 3),
+                    }
+                )
+            )
+        )
+
+    def _real_time_factor(self) -> float:
+        elapsed = time.monotonic() - self._began_s
+        return self._simulated_s / elapsed if elapsed > 0.5 else 1.0
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Next episode: the scene is drawn here, put in place between two physics periods."""
+        if self._loop is None:
+            response.success, response.message = False, "sim_cell is not active"
+            return response
+        try:
+            scene = self._draw(self._episode + 1)
+        except ActionImagesError as error:
+            response.success, response.message = False, str(error)
+            return response
+        done = threading.Event()
+        self._inbox.put(lambda now_s: self._apply(scene, now_s, done))
+        response.success = done.wait(_RESET_TIMEOUT_S)
+        response.message = json.dumps(
+            {
+                "episode": self._episode,
+                "task": self.parameters.task,
+                "instruction": scene.instruction,
+                "wrong_instructions": list(scene.wrong_instructions),
+            }
+        )
+        return response
+
+    def _apply(self, scene: Scene, now_s: float, done: threading.Event) -> None:
+        self._scene = scene
+        self._sim.reset(scene)
+        self._setpoint.jump(self._sim.q, now_s)
+        self._episode += 1
+        self._judge = self._task.judge(scene, self.parameters.timeout_s)
+        self._verdict = Verdict(Outcome.PENDING)
+        self._publish_verdict()
+        # Only a simulated arm can jump; nobody should take a state from before the jump for the present one.
+        self._settling = (now_s + _SETTLE_S, done)
+
+    def publish_view(self, view: str, image: np.ndarray, stamp_ns: int) -> None:
+        spec = next(v for v in self._cell_file.views if v.name == view)
+        self._images[view].publish(image_message(image, "rgb8", stamp_ns, spec.frame_id))
+        self._infos[view].publish(camera_info_message(spec.camera, stamp_ns, spec.frame_id))
+
+    def rendered(self, now_s: float, took_s: float) -> None:
+        self._rates["images"].tick(now_s)
+        self._rendering.add(took_s)
+
+    def make_mirror(self) -> SimCell:
+        """A second cell that only renders, for the thread that calls this."""
+        mirror = SimCell(self._config)
+        mirror.place_cameras(self._cameras)
+        return mirror
+
+    def _report(self) -> Report:
+        if self._loop is None:
+            return Report("cell", Level.STALE, "not active", {})
+        factor = self._real_time_factor()
+        values = {
+            "real_time_factor": factor,
+            "lost_s": self._lost_s,
+            "images_dropped": self._dropped,
+            **{f"{k}_hz": r.rate_hz for k, r in self._rates.items()},
+            **milliseconds("render", self._rendering.spread()),
+            **milliseconds("period_error", self._loop.period_errors()),
+        }
+        slow = factor < 0.95
+        return Report(
+            "cell", Level.WARN if slow else Level.OK, "slower than real time" if slow else "in real time", values
+        )
+
+
+class _RenderThread(threading.Thread):
+    """Owns the OpenGL context. Takes the newest exposure; one that comes while it is busy is dropped."""
+
+    def __init__(self, node: SimCellNode) -> None:
+        super().__init__(name="render", daemon=True)
+        self._node, self._queue = node, queue.Queue(maxsize=1)
+
+    def expose(self, exposure: _Exposure) -> bool:
+        try:
+            self._queue.put_nowait(exposure)
+        except queue.Full:
+            return False
+        return True
+
+    def stop(self) -> None:
+        while self.is_alive():
+            try:
+                self._queue.put(None, timeout=0.1)
+                break
+            except queue.Full:
+                continue
+        self.join(2.0)
+
+    def run(self) -> None:
+        try:
+            mirror, scene = self._node.make_mirror(), None
+            while (exposure := self._queue.get()) is not None:
+                began_s = time.monotonic()
+                if exposure.scene is not scene:
+                    mirror.reset(exposure.scene)
+                    scene = exposure.scene
+                mirror.show(exposure.snapshot)
+                for view in mirror.config.views:
+                    self._node.publish_view(view, mirror.render(view), exposure.stamp_ns)
+                self._node.rendered(time.monotonic(), time.monotonic() - began_s)
+            mirror.close()
+        except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the node
+            self._node.fail(error)
+
+
+def main() -> int:
+    return run_node(SimCellNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""The node graph as data. Launch files and `action-images up` start exactly this.
+
+Command lines follow launch_ros: everything but name and namespace in a first `--ros-args` group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from ..cell import Cell
+from ..errors import ConfigError, one_of
+from ..geometry.se3 import quat_from_matrix
+from .paths import config_file
+
+PACKAGE = "action_images_ros"
+COMMAND_INTERFACES = ("joint_trajectory", "joint_target", "joint_positions", "cartesian_pose")
+GRIPPER_INTERFACES = ("position", "position_trajectory", "gripper_command", "franka_gripper", "none")
+CONSOLES = ("none", "log")
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process. parameters override parameter_file; remappings from -> to; arguments: before any ROS argument.
+
+    required: the whole graph ends when this node does. optional: skipped where its package is not installed.
+    """
+
+    executable: str
+    name: str
+    package: str = PACKAGE
+    namespace: str = ""
+    parameter_file: Path | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    lifecycle: bool = False
+    respawn: bool = False
+    required: bool = True
+    optional: bool = False
+
+    def ros_arguments(self) -> tuple[str, ...]:
+        """What stands between the two `--ros-args`: parameters and remappings."""
+        out: list[str] = []
+        if self.parameter_file is not None:
+            out += ["--params-file", str(self.parameter_file)]
+        for name, value in self.parameters.items():
+            out += ["-p", f"{name}:={_yaml_scalar(value)}"]
+        for source, target in self.remappings.items():
+            out += ["-r", f"{source}:={target}"]
+        return tuple(out)
+
+    def command_arguments(self) -> tuple[str, ...]:
+        """Everything after the executable."""
+        inner = self.ros_arguments()
+        out = [*self.arguments, *(("--ros-args", *inner) if inner else ()), "--ros-args", "-r", f"__node:={self.name}"]
+        if self.namespace:
+            out += ["-r", f"__ns:={self.namespace}"]
+        return tuple(out)
+
+
+def _yaml_scalar(value: object) -> str:
+    """A parameter value as rcl's YAML reads it back with the same type."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        text = repr(value)
+        return text if "." in text or "n" in text else text.replace("e", ".0e") if "e" in text else text + ".0"
+    if isinstance(value, int):
+        return str(value)
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a launch file and of `action-images up`. choices empty: free text."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+_TRUTH = ("true", "false")
+
+POLICY_ARGUMENTS = (
+    Argument("sim", "false", "start the simulated cell instead of expecting a real arm and cameras", _TRUTH),
+    Argument("model", "models/reach", "model directory, absolute or relative to the package's share directory"),
+    Argument("engine", "auto", "inference engine; auto takes the fastest one installed"),
+    Argument("command_interface", "joint_trajectory", "what the arm's controller listens to", COMMAND_INTERFACES),
+    Argument("gripper_interface", "position", "what the gripper listens to", GRIPPER_INTERFACES),
+    Argument("cell", "", "cell file; default: config/cell.yaml of the package"),
+    Argument("instruction", "", "instruction to start with; empty: wait for the topic `instruction`"),
+    Argument("autostart", "true", "configure and activate the nodes; false leaves that to a lifecycle manager", _TRUTH),
+    Argument("speed_factor", "0.2", "playback speed of the policy's motion, 1 = its own; begin low on a real arm"),
+    Argument("console", "none", "log: the nodes' output on the screen as well as in the log directory", CONSOLES),
+)
+
+SIM_ARGUMENTS = (
+    Argument("cell", "", "cell file; default: config/cell.yaml of the package"),
+    Argument("task", "reach_target", "task of the simulated cell"),
+    Argument("split", "test", "scenes of training or of test", ("train", "test")),
+    Argument("seed", "0", "seed of the scenes"),
+    Argument("camera_rate_hz", "10.0", "images a second of every view"),
+)
+
+
+def read_arguments(arguments: tuple[Argument, ...], given: Mapping[str, str]) -> dict[str, str]:
+    """Defaults and given values together. Raises ConfigError for an unknown name or an illegal value."""
+    names = [a.name for a in arguments]
+    for name in given:
+        one_of("argument", name, names)
+    values = {a.name: given.get(a.name, a.default) for a in arguments}
+    for a in arguments:
+        if a.choices:
+            one_of(a.name, values[a.name], a.choices)
+    return values
+
+
+def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+    """The graph of `franka_policy.launch.py`. Raises ConfigError for arguments or a cell file that are wrong."""
+    values = read_arguments(POLICY_ARGUMENTS, given)
+    cell_path = _cell_path(values["cell"])
+    cell = Cell.load(cell_path)
+    common = {"cell": str(cell_path), "autostart": values["autostart"] == "true"}
+    model = str(config_file(values["model"]))
+    nodes = [
+        _node("denoiser", common | {"model": model, "engine": values["engine"], "instruction": values["instruction"]}),
+        _node("decoder", common | {"model": model}),
+        _node(
+            "controller",
+            common
+            | {
+                "command_interface": values["command_interface"],
+                "gripper_interface": values["gripper_interface"],
+                "speed_factor": _number("speed_factor", values["speed_factor"], float),
+            },
+        ),
+        *static_transforms(cell),
+    ]
+    if values["sim"] == "true":
+        nodes.insert(0, _node("sim_cell", {"cell": str(cell_path)}))
+    return tuple(nodes)
+
+
+def sim_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+    """The graph of `sim_cell.launch.py`."""
+    values = read_arguments(SIM_ARGUMENTS, given)
+    parameters = {
+        "cell": str(_cell_path(values["cell"])),
+        "task": values["task"],
+        "split": values["split"],
+        "seed": _number("seed", values["seed"], int),
+        "camera_rate_hz": _number("camera_rate_hz", values["camera_rate_hz"], float),
+    }
+    return (_node("sim_cell", parameters),)
+
+
+GRAPHS: dict[str, tuple[tuple[Argument, ...], Callable[[Mapping[str, str]], tuple[NodeSpec, ...]]]] = {
+    "policy": (POLICY_ARGUMENTS, policy_graph),
+    "sim_cell": (SIM_ARGUMENTS, sim_graph),
+}
+"""Name in `action-images up NAME` -> its arguments and what builds it."""
+
+
+def with_parameters(graph: tuple[NodeSpec, ...], overrides: Mapping[str, Mapping[str, object]]) -> tuple[NodeSpec, ...]:
+    """The graph with some parameters of some nodes (by node name) replaced. Raises ConfigError for an unknown node."""
+    names = {n.name for n in graph}
+    for name in overrides:
+        one_of("node", name, names)
+    return tuple(_replace(n, parameters={**n.parameters, **overrides.get(n.name, {})}) for n in graph)
+
+
+def _replace(node: NodeSpec, **changes: object) -> NodeSpec:
+    return NodeSpec(**{**{f.name: getattr(node, f.name) for f in fields(node)}, **changes})
+
+
+def _node(name: str, parameters: Mapping[str, object]) -> NodeSpec:
+    return NodeSpec(
+        name, name, parameter_file=config_file(f"config/{name}.yaml"), parameters=parameters, lifecycle=True
+    )
+
+
+def static_transforms(cell: Cell) -> tuple[NodeSpec, ...]:
+    """One publisher of /tf_static for every view: base frame to its optical frame."""
+    out = []
+    for view in cell.views:
+        T = view.camera.base_T_camera
+        numbers = [*T[:3, 3], *quat_from_matrix(T[:3, :3])]
+        flags = ("--x", "--y", "--z", "--qx", "--qy", "--qz", "--qw")
+        pairs = [text for flag, x in zip(flags, numbers) for text in (flag, f"{x:.9g}")]
+        out.append(
+            NodeSpec(
+                "static_transform_publisher",
+                f"{view.name}_camera_tf",
+                "tf2_ros",
+                required=False,
+                optional=True,
+                arguments=(*pairs, "--frame-id", cell.arm.base_frame, "--child-frame-id", view.frame_id),
+            )
+        )
+    return tuple(out)
+
+
+def _cell_path(given: str) -> Path:
+    return Path(given).expanduser().absolute() if given else config_file("config/cell.yaml")
+
+
+def _number(name: str, text: str, kind: type) -> float | int:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigError(f"{name} is {text!r}; expected {'a whole number' if kind is int else 'a number'}") from None

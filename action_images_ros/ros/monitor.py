@@ -1,0 +1,151 @@
+"""Rates, jitter and latencies by the monotonic clock, and their way to /diagnostics."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from .qos import DIAGNOSTICS
+
+
+class Level(IntEnum):
+    """As in diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Distribution of the values in a window; all zero before the first."""
+
+    count: int = 0
+    last: float = 0.0
+    mean: float = 0.0
+    p50: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+
+
+class Window:
+    """The last `size` values, safe to add and read from different threads."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self._values: deque[float] = deque(maxlen=size)
+        self._count = 0
+
+    def add(self, value: float) -> None:
+        self._values.append(value)
+        self._count += 1
+
+    def values(self) -> tuple[float, ...]:
+        return tuple(self._values)
+
+    def clear(self) -> None:
+        self._values.clear()
+        self._count = 0
+
+    def spread(self) -> Spread:
+        values = np.array(self.values())
+        if not len(values):
+            return Spread()
+        p50, p95, p99 = np.percentile(values, (50, 95, 99))
+        return Spread(
+            self._count,
+            float(values[-1]),
+            float(values.mean()),
+            float(p50),
+            float(p95),
+            float(p99),
+            float(values.max()),
+        )
+
+
+class RateMonitor:
+    """How regularly something happens. Times are monotonic seconds given by the caller."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self._periods = Window(size)
+        self._last_s: float | None = None
+
+    def tick(self, now_s: float) -> None:
+        if self._last_s is not None:
+            self._periods.add(now_s - self._last_s)
+        self._last_s = now_s
+
+    def age_s(self, now_s: float) -> float:
+        """Since the last tick; infinite before the first."""
+        return float("inf") if self._last_s is None else now_s - self._last_s
+
+    def periods(self) -> Spread:
+        return self._periods.spread()
+
+    @property
+    def rate_hz(self) -> float:
+        mean = self._periods.spread().mean
+        return 1.0 / mean if mean > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """One line of /diagnostics: name below the node's, level, one sentence, key-value pairs."""
+
+    name: str
+    level: Level
+    message: str
+    values: dict[str, object]
+
+
+class Diagnostics:
+    """Publishes what `sources` report, once a period, on /diagnostics.
+
+    hardware_id: shown beside each line. A source is called in the node's executor.
+    """
+
+    def __init__(self, node, hardware_id: str, period_s: float = 1.0) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+
+        self._node, self._id, self._array = node, hardware_id, DiagnosticArray
+        self._sources: list[Callable[[], Report]] = []
+        self._lock = threading.Lock()
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
+        self._timer = node.create_timer(period_s, self.publish)
+
+    def add(self, source: Callable[[], Report]) -> None:
+        self._sources.append(source)
+
+    def publish(self) -> None:
+        from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+        msg = self._array()
+        msg.header.stamp = self._node.get_clock().now().to_msg()
+        for source in self._sources:
+            report = source()
+            msg.status.append(
+                DiagnosticStatus(
+                    level=bytes([int(report.level)]),
+                    name=f"{self._node.get_name()}: {report.name}",
+                    message=report.message,
+                    hardware_id=self._id,
+                    values=[KeyValue(key=k, value=_text(v)) for k, v in report.values.items()],
+                )
+            )
+        with self._lock:
+            self._publisher.publish(msg)
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def milliseconds(prefix: str, spread: Spread) -> dict[str, float]:
+    """Key-value pairs of a spread in seconds, in ms."""
+    return {f"{prefix}_{k}_ms": 1e3 * getattr(spread, k) for k in ("p50", "p99", "max")}

@@ -1,0 +1,29 @@
+"""Quality of service of every kind of topic, in one place."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+
+def _profile(
+    depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy = DurabilityPolicy.VOLATILE
+) -> QoSProfile:
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
+
+
+IMAGE_OUT = _profile(4, ReliabilityPolicy.RELIABLE)
+"""Publishers of images: reliable, so that any subscriber matches."""
+
+IMAGE_IN = _profile(4, ReliabilityPolicy.BEST_EFFORT)
+"""Subscribers to images: match a reliable and a best-effort driver."""
+
+STATE = _profile(10, ReliabilityPolicy.RELIABLE)
+STATE_IN = _profile(10, ReliabilityPolicy.BEST_EFFORT)
+TARGETS = _profile(2, ReliabilityPolicy.RELIABLE)
+COMMAND = _profile(1, ReliabilityPolicy.RELIABLE)
+"""Commands: only the newest counts."""
+
+LATCHED = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""What a late subscriber must still get: instruction, verdict."""
+
+DIAGNOSTICS = _profile(10, ReliabilityPolicy.RELIABLE)

@@ -1,0 +1,63 @@
+"""What a joint trajectory controller does with the trajectories it is sent: the set point at every instant. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..control import Kinematics
+from ..errors import TransportError
+from ..geometry.se3 import so3_log
+
+_IK_ROUNDS = 20
+_DAMPING = 1e-2
+_NEAR_M, _NEAR_RAD = 1e-5, 1e-4
+
+
+class JointSetpoint:
+    """Follows the newest trajectory linearly from where the set point is; holds its last point.
+
+    q (7,) rad: the set point to begin with. Times are any seconds that increase.
+    """
+
+    def __init__(self, q: np.ndarray) -> None:
+        self._times_s, self._q = np.zeros(1), np.asarray(q, float)[None]
+
+    def jump(self, q: np.ndarray, now_s: float) -> None:
+        """Ask for q at once."""
+        self._times_s, self._q = np.array([now_s]), np.asarray(q, float)[None]
+
+    def follow(self, times_s: np.ndarray, q: np.ndarray, now_s: float) -> None:
+        """Be at q (N, 7) at now_s + times_s (N,). Raises TransportError for times that do not increase."""
+        if len(times_s) == 0 or len(times_s) != len(q) or times_s[0] < 0 or np.any(np.diff(times_s) <= 0):
+            raise TransportError(
+                f"trajectory has {len(q)} points at {np.asarray(times_s).tolist()} s; times must increase from 0"
+            )
+        here = self.at(now_s)
+        if times_s[0] == 0.0:
+            self._times_s, self._q = now_s + times_s, np.asarray(q, float)
+        else:
+            self._times_s = now_s + np.concatenate([[0.0], times_s])
+            self._q = np.concatenate([here[None], q])
+
+    def at(self, now_s: float) -> np.ndarray:
+        """Set point (7,)."""
+        k = int(np.searchsorted(self._times_s, now_s, side="right"))
+        if k == 0 or k == len(self._times_s):
+            return self._q[max(k - 1, 0)]
+        u = (now_s - self._times_s[k - 1]) / (self._times_s[k] - self._times_s[k - 1])
+        return self._q[k - 1] + u * (self._q[k] - self._q[k - 1])
+
+
+def nearest_joints(kinematics: Kinematics, base_T_tcp: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Joints (7,) of a pose (4, 4) by the smallest motion from q, as a Cartesian controller goes there.
+
+    Raises TransportError where the pose is out of reach from q.
+    """
+    limits = kinematics.limits
+    for _ in range(_IK_ROUNDS):
+        T, J = kinematics.fk_jacobian(q)
+        off = np.concatenate([base_T_tcp[:3, 3] - T[:3, 3], so3_log(base_T_tcp[:3, :3] @ T[:3, :3].T)])
+        if np.abs(off[:3]).max() < _NEAR_M and np.abs(off[3:]).max() < _NEAR_RAD:
+            return q
+        q = np.clip(q + J.T @ np.linalg.solve(J @ J.T + _DAMPING**2 * np.eye(6), off), limits.q_min, limits.q_max)
+    raise TransportError(f"pose at {base_T_tcp[:3, 3].round(3).tolist()} m is out of reach from {q.round(2).tolist()}")
