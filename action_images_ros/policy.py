@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .codec import decode
-from .engines import load_engine
+from .engines import EngineOptions, load_engine
 from .errors import ModelError
 from .geometry import PinholeCamera
 from .model.canvas import Mode
 from .model.config import ModelConfig
+from .model.frames import model_camera
 from .model.pipeline import Given, Pipeline
 from .types import ActionChunk, ActionImages, SyncedFrames
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What one request made, all T action steps, given frames included.
+
+    action_images: None in mode video. video (T, V, H, W, 3) uint8 at the model's image size, None in mode policy;
+    video_cameras: the V cameras of such frames. chunk: the decoded targets, in mode world those given, None in
+    mode video.
+    """
+
+    action_images: ActionImages | None
+    video: np.ndarray | None
+    video_cameras: tuple[PinholeCamera, ...]
+    chunk: ActionChunk | None
 
 
 class ActionImagePolicy:
@@ -24,7 +41,8 @@ class ActionImagePolicy:
         self.config, self.pipeline, self.engine = config, pipeline, engine
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path, engine: str = "auto") -> ActionImagePolicy:
+    def from_pretrained(cls, directory: str | Path, engine: str = "auto",
+                        options: EngineOptions = EngineOptions()) -> ActionImagePolicy:
         """directory: config.json and model.safetensors. engine: a name of `engines.ENGINES`, or auto.
 
         Raises ModelError or EngineError where anything is missing or does not fit.
@@ -33,7 +51,7 @@ class ActionImagePolicy:
         if not directory.is_dir():
             raise ModelError(f"model directory {directory} does not exist; give a directory such as models/reach")
         config = ModelConfig.load(directory)
-        name, denoiser = load_engine(engine, directory, config)
+        name, denoiser = load_engine(engine, directory, config, options)
         return cls(config, Pipeline(config, denoiser), name)
 
     def action_cameras(self, cameras: Sequence[PinholeCamera]) -> tuple[PinholeCamera, ...]:
@@ -66,3 +84,25 @@ class ActionImagePolicy:
               committed: ActionChunk | None = None, seed: int = 0) -> ActionChunk:
         """`generate` then `decode`."""
         return self.decode(self.generate(frames, base_T_tcp, openness, instruction, committed, seed))
+
+    def generate_mode(self, mode: Mode, frames: Sequence[SyncedFrames], base_T_tcps: np.ndarray, openness: np.ndarray,
+                      instruction: str, seed: int = 0) -> Generation:
+        """Any mode of the model.
+
+        frames: one set, or in mode label chunk_size sets dt_s apart, oldest first, from the same cameras. base_T_tcps
+        (K, 4, 4) m and openness (K,): the pose at frames[0] and what is already committed (K >= 1), or in mode world
+        all chunk_size steps. Raises ModelError where these do not fit the mode or the model was not trained for it.
+        """
+        first = frames[0]
+        video = np.concatenate([self.pipeline.model_images(f.images) for f in frames])
+        given = Given(video, np.asarray(base_T_tcps, float), np.asarray(openness, float), instruction)
+        made = self.pipeline.run(mode, given, first.cameras, np.random.default_rng(seed))
+        seen = tuple(model_camera(camera, self.config.image_size) for camera in first.cameras)
+        if made.action_images is None:
+            return Generation(None, made.video, seen, None)
+        coarse, dt_s = self.action_cameras(first.cameras), self.config.dt_s
+        drawn = ActionImages(made.action_images, first.views, coarse, first.stamp_ns, dt_s)
+        if mode is Mode.WORLD:
+            chunk = ActionChunk.from_poses(given.base_T_tcps, given.openness, first.stamp_ns, dt_s)
+            return Generation(drawn, made.video, seen, chunk)
+        return Generation(drawn, made.video, seen, self.decode(drawn))

@@ -10,7 +10,7 @@ HELP = "export a model's graph, so that it runs without torch"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL_DIR", 
+    parser.add_argument("model", type=Path, metavar="MODEL_DIR",
                         help="directory with config.json and model.safetensors")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     manifest = export_graphs(args.model)
     try:
         checks = verify_graphs(args.model)
-    except EngineError:
+    except EngineError as e:
         remove_graphs(args.model)
-        raise
+        raise EngineError(f"the export was removed: {e}") from e
     files = {g.file: (args.model / g.file).stat().st_size for g in manifest.graphs}
     report = {"model": str(args.model), "opset": manifest.opset, "torch": manifest.torch, "bytes": files,
               "relative_error": checks}
