@@ -5,7 +5,6 @@ from .config import ChunkRules, ControllerConfig, WatchdogConfig
 from .controller import ChunkVerdict, Controller, ControlOutput, ControlStats, Response
 from .gripper import GripperConfig, GripperLogic
 from .ik import IkConfig, IkSolver
-from .interfaces import CommandInterface, GripperInterface, command_payload, gripper_payload
 from .kinematics import FR3_HOME_Q, Fr3Kinematics, Kinematics
 from .limits import FR3_LIMITS, JointLimits, LimitScales
 from .states import RESUME, TRANSITIONS, ControllerState, Event, Resume
@@ -14,8 +13,8 @@ from .workspace import Workspace
 
 __all__ = [
     "FR3_HOME_Q", "FR3_LIMITS", "RESUME", "TRANSITIONS", "ChunkQueue", "ChunkRefused", "ChunkRules", "ChunkVerdict",
-    "CommandInterface", "ControlOutput", "ControlStats", "Controller", "ControllerConfig", "ControllerState", "Event",
-    "Fr3Kinematics", "GripperConfig", "GripperInterface", "GripperLogic", "IkConfig", "IkSolver", "JointLimits",
+    "ControlOutput", "ControlStats", "Controller", "ControllerConfig", "ControllerState", "Event",
+    "Fr3Kinematics", "GripperConfig", "GripperLogic", "IkConfig", "IkSolver", "JointLimits",
     "JointPath", "Kinematics", "Latency", "LimitScales", "PlaybackClock", "PosePath", "Refusal", "Response", "Resume",
-    "WatchdogConfig", "Workspace", "command_payload", "gripper_payload",
+    "WatchdogConfig", "Workspace",
 ]

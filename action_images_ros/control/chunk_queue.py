@@ -26,6 +26,7 @@ _LEVER_M = 0.1
 _CANDIDATES = 13
 _SHIFT_COST_MPS = 0.02
 _SIGMA_FLOOR_M = 1e-3
+_LONGEST_LAG_S = 0.3
 
 
 class Refusal(Enum):
@@ -59,20 +60,29 @@ class ChunkRefused(ControlError):
 
 
 class PlaybackClock:
-    """ROS time -> path time, from what was really played. Remembers the last `memory_s` seconds."""
+    """ROS time -> path time and command, from what was really played. Remembers the last `memory_s` seconds."""
 
     def __init__(self, memory_s: float, rate_hz: float) -> None:
         self._stamps: deque[int] = deque(maxlen=int(memory_s * rate_hz) + 2)
         self._path_s: deque[float] = deque(maxlen=self._stamps.maxlen)
+        self._poses: deque[np.ndarray] = deque(maxlen=self._stamps.maxlen)
 
     def clear(self) -> None:
         self._stamps.clear()
         self._path_s.clear()
+        self._poses.clear()
 
-    def advance(self, now_ns: int, path_s: float) -> None:
-        """Note that path_s is played at now_ns; both must not decrease."""
+    def advance(self, now_ns: int, path_s: float, base_T_tcp: np.ndarray) -> None:
+        """Note what is played at now_ns, and the pose (4, 4) commanded; neither time may decrease."""
         self._stamps.append(now_ns)
         self._path_s.append(path_s)
+        self._poses.append(base_T_tcp)
+
+    def commands_before(self, stamp_ns: int, window_s: float) -> np.ndarray:
+        """Poses (M, 4, 4), M >= 1, commanded in the last window_s seconds before a stamp."""
+        first = max(0, bisect_right(self._stamps, stamp_ns - int(1e9 * window_s)) - 1)
+        last = max(0, bisect_right(self._stamps, stamp_ns) - 1)
+        return np.array([self._poses[k] for k in range(first, last + 1)])
 
     def at(self, stamp_ns: int) -> float | None:
         """Path time that was played at a stamp (linear between ticks); None when that is no longer known."""
@@ -192,12 +202,13 @@ class ChunkQueue:
         was measured to trail its commands: the observation showed the arm where it was, not where it
         was told to be, so up to that much more of the chunk has passed. Inside that, and align_s either
         way, the chunk is moved in time to where it meets the present command best; what it differs in
-        along its path is then a matter of timing, not of a jump. ChunkRefused when all of it has passed
-        or it is too far off.
+        along its path is then a matter of timing, not of a jump. ChunkRefused when all of it has passed,
+        or when it does not begin where the arm was at its observation.
         """
         observed_s = clock.at(chunk.stamp_ns)
         if observed_s is None:
             raise ChunkRefused(Refusal.TOO_OLD, "observed before anything the controller remembers")
+        self._check_start(chunk, clock)
         steps_s = chunk.dt_s * np.arange(len(chunk))
         sigma = np.sqrt(np.maximum(np.trace(chunk.covariance[:, :3, :3], axis1=1, axis2=2) / 3.0, _SIGMA_FLOOR_M**2))
         path = PosePath(steps_s, chunk.base_T_tcps, chunk.openness, sigma)
@@ -208,11 +219,16 @@ class ChunkQueue:
         start_s = observed_s - float(shifts[k])
         if now_path_s - start_s >= steps_s[-1] and len(chunk) > 1:
             raise ChunkRefused(Refusal.PASSED, "all of its steps have passed; the policy is slower than its chunks")
-        if metres[k] > self._rules.max_start_error_m or radians[k] > self._rules.max_start_error_rad:
-            legal = _length(self._rules.max_start_error_m, self._rules.max_start_error_rad)
-            raise ChunkRefused(Refusal.STARTS_TOO_FAR, f"starts {_length(metres[k], radians[k])} from the arm's "
-                               f"command; legal: {legal}")
         return PosePath(start_s + steps_s, chunk.base_T_tcps, chunk.openness, sigma, observed_s=start_s)
+
+    def _check_start(self, chunk: ActionChunk, clock: PlaybackClock) -> None:
+        rules = self._rules
+        metres, radians = pose_distance(clock.commands_before(chunk.stamp_ns, _LONGEST_LAG_S), chunk.base_T_tcps[0])
+        k = int(np.argmin(metres + _LEVER_M * radians))
+        if metres[k] > rules.max_start_error_m or radians[k] > rules.max_start_error_rad:
+            legal = _length(rules.max_start_error_m, rules.max_start_error_rad)
+            raise ChunkRefused(Refusal.STARTS_TOO_FAR, f"starts {_length(metres[k], radians[k])} from where the arm "
+                               f"was when it was observed; legal: {legal}")
 
 
 def _length(metres: float, radians: float) -> str:

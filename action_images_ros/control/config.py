@@ -23,8 +23,8 @@ def _require_positive(owner: object, *names: str) -> None:
 class ChunkRules:
     """When a chunk is refused, and how one takes over from another.
 
-    max_start_error_m, max_start_error_rad: distance between where the chunk has the TCP now and where
-    its command is. max_step_m, max_step_rad: between neighbouring targets. min_credible_steps: a chunk
+    max_start_error_m, max_start_error_rad: distance between where the chunk begins and where the arm was
+    when it was observed. max_step_m, max_step_rad: between neighbouring targets. min_credible_steps: a chunk
     whose first steps (at least so many) are credible is cut there; None: every step must be.
     max_age_s: observation to arrival. blend_s: time in which a newer chunk takes over, longer where the two
     disagree so much that closing the gap would take more than blend_mps2. align_s: how far, in path time, a

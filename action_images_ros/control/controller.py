@@ -164,7 +164,7 @@ class Controller:
         self._watchdog.restart()
         now_ns = self._ros_now(now_s)
         self._queue.restart(now_ns)
-        self._player.clock.advance(now_ns, self._player.path_s)
+        self._player.clock.advance(now_ns, self._player.path_s, self._player.base_T_tcp)
         self._apply(Event.ENABLE, "")
         return Response(True, "enabled; waiting for a chunk")
 
@@ -196,14 +196,16 @@ class Controller:
         return self._output(width)
 
     def committed(self, now_ns: int, horizon_s: float) -> ActionChunk | None:
-        """What will be executed from now for horizon_s, as targets dt apart in path time; None unless RUNNING.
+        """What will be executed from now for at least horizon_s, as targets dt apart in path time; None unless RUNNING.
 
-        Index 0 is the present command. At speed_factor s a target lies dt / s after the one before.
+        Index 0 is the present command; the last index is the first at or after the horizon, so that a chunk
+        which continues these agrees with the present plan wherever it takes over. At speed_factor s a target
+        lies dt / s after the one before.
         """
         if self._state is not ControllerState.RUNNING or self._chunk_dt_s is None:
             return None
         plan, start = self._player.plan, self._player.path_s
-        steps = 1 + int(horizon_s * self._config.speed_factor / self._chunk_dt_s + 1e-6)
+        steps = 1 + int(np.ceil(horizon_s * self._config.speed_factor / self._chunk_dt_s - 1e-6))
         times = start + self._chunk_dt_s * np.arange(steps)
         return ActionChunk.from_poses(plan.poses.sample(times), plan.poses.openness_at(times), now_ns, self._chunk_dt_s)
 
@@ -226,7 +228,7 @@ class Controller:
         for _ in range(periods):
             if not self._player.advance(moving):
                 self._apply(Event.LIMITER_FAILED, Event.LIMITER_FAILED.value)
-        self._player.clock.advance(now_ns, self._player.path_s)
+        self._player.clock.advance(now_ns, self._player.path_s, self._player.base_T_tcp)
         self._watchdog.command(self._player.command.q, now_ns)
         if not moving:
             return None

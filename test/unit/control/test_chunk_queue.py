@@ -33,21 +33,23 @@ def refusal(call):
     return caught.value.refusal
 
 
-def played(rate, seconds, start_ns=T0):
-    """A clock on which path time ran at `rate` from start_ns on."""
+def played(rate, seconds, start_ns=T0, still=None):
+    """A clock on which path time ran at `rate` from start_ns on, along x at 0.15 m/s (or standing at `still`)."""
     clock = PlaybackClock(memory_s=10.0, rate_hz=100.0)
     for i in range(round(100 * seconds) + 1):
-        clock.advance(start_ns + i * S // 100, rate * i / 100)
+        x = 0.15 * rate * i / 100 if still is None else still
+        clock.advance(start_ns + i * S // 100, rate * i / 100, at(x))
     return clock
 
 
 def test_the_clock_interpolates_and_forgets():
     clock = PlaybackClock(memory_s=1.0, rate_hz=10.0)
     for i in range(30):
-        clock.advance(T0 + i * S // 10, 0.5 * i)
+        clock.advance(T0 + i * S // 10, 0.5 * i, at(float(i)))
     assert clock.at(T0 + 2 * S + S // 20) == pytest.approx(0.5 * 20.5)
     assert clock.at(T0) is None
     assert clock.at(T0 + 99 * S) == pytest.approx(14.5)
+    assert clock.commands_before(T0 + 2 * S + S // 20, 0.15)[:, 0, 3].tolist() == [19.0, 20.0]
 
 
 def test_at_full_speed_what_the_clock_has_passed_is_dropped():
@@ -83,6 +85,21 @@ def test_alignment_never_moves_a_chunk_further_than_allowed():
 def test_a_chunk_that_starts_elsewhere_is_refused():
     queue, clock = ChunkQueue(ChunkRules()), played(0.0, 1.0)
     assert refusal(lambda: queue.place(line(start=0.2), clock, 0.0, at(0.0), 0.0)) is Refusal.STARTS_TOO_FAR
+
+
+def test_where_the_arm_has_gone_since_the_observation_is_no_error_of_the_chunk():
+    """The new chunk goes back; the arm has gone on for a second. For an arm that stood elsewhere it is wrong."""
+    back = line(step=-0.06)
+    path = ChunkQueue(ChunkRules()).place(back, played(1.0, 1.0), 1.0, at(0.15), 0.0)
+    assert path.sample(np.array([1.0]))[0, 0, 3] < -0.1
+    stood = played(1.0, 1.0, still=0.15)
+    assert refusal(lambda: ChunkQueue(ChunkRules()).place(back, stood, 1.0, at(0.15), 0.0)) is Refusal.STARTS_TOO_FAR
+
+
+def test_an_observation_of_a_trailing_arm_is_where_its_command_was_before():
+    clock = played(1.0, 1.0)
+    seen = line(T0 + S // 2, start=0.15 * 0.3)
+    assert ChunkQueue(ChunkRules(max_start_error_m=0.001)).place(seen, clock, 1.0, at(0.15), 0.2) is not None
 
 
 def test_a_chunk_that_has_passed_is_refused():

@@ -361,7 +361,7 @@ def test_malformed_joint_states_do_not_count_as_fresh():
 def test_what_is_committed_is_what_is_then_executed():
     made = running(0.6)
     promised = made.controller.committed(made.now_ns, horizon_s=0.9)
-    assert len(promised) == 3 and promised.stamp_ns == made.now_ns and promised.dt_s == 0.4
+    assert len(promised) == 4 and promised.stamp_ns == made.now_ns and promised.dt_s == 0.4
     for pose in promised.base_T_tcps:
         now = made.log[-1].base_T_tcp_command
         assert np.linalg.norm(now[:3, 3] - pose[:3, 3]) < 2e-3
@@ -371,7 +371,8 @@ def test_what_is_committed_is_what_is_then_executed():
 
 def test_committed_covers_less_of_the_chunk_at_low_speed_and_nothing_at_rest():
     made = running(0.6, speed_factor=0.25)
-    assert len(made.controller.committed(made.now_ns, 0.9)) == 1
+    assert len(made.controller.committed(made.now_ns, 0.9)) == 2
+    assert len(made.controller.committed(made.now_ns, 3.3)) == 4
     made.controller.stop(made.now_s)
     assert made.controller.committed(made.now_ns, 0.9) is None
 
