@@ -24,6 +24,7 @@ REFERENCE = "torch f32"
 LATENCY_BAR_S = 0.4
 DRIFT_BAR_M = 1e-3
 LOOP_PERIOD_S = 0.01
+STAGES = ("prepare", "step", "denoise", "decode", "total", "cpu")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +125,7 @@ def row(result: Measured, loop: list[float], reference: Measured | None, config:
     """Figures of one engine: ms, MB, mm and degrees; drift only where torch ran too."""
     if result.failed:
         return {"failed": result.failed, "within_bars": False}
-    stages = {name: _ms(getattr(result, f"{name}_s")) for name in ("prepare", "step", "denoise", "decode", "total", "cpu")}
+    stages = {name: _ms(getattr(result, f"{name}_s")) for name in STAGES}
     drift = chunk_drift(result.made, reference.made) if reference is not None and not reference.failed else None
     fast = float(np.median(result.total_s)) <= LATENCY_BAR_S
     close = drift is None or drift["median_mm"] <= DRIFT_BAR_M * 1e3

@@ -35,10 +35,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds: load; per chunk: total, prepare (images, rays, first action frame, sampler), denoise, decode, and cpu (of
-    all threads, which other processes disturb less than time by the clock); per denoising step: step. memory_mb: largest
-    resident set of the process. made: one chunk an observation, of the same noise in every engine. failed: why there is
-    nothing else."""
+    """Seconds: load; per chunk: total, prepare (images, rays, first action frame, sampler), denoise, decode, and cpu
+    (of all threads, which other processes disturb less than time by the clock); per denoising step: step. memory_mb:
+    largest resident set of the process. made: one chunk an observation, of the same noise in every engine. failed: why
+    there is nothing else."""
 
     load_s: float = 0.0
     total_s: list[float] = field(default_factory=list)
