@@ -9,7 +9,7 @@ compute, and a chunk that arrives while the arm moves loses exactly what the arm
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
@@ -27,6 +27,7 @@ _CANDIDATES = 13
 _SHIFT_COST_MPS = 0.02
 _SIGMA_FLOOR_M = 1e-3
 _LONGEST_LAG_S = 0.3
+_LEAST_LEFT = 0.25
 
 
 class Refusal(Enum):
@@ -131,7 +132,7 @@ class LatencyMeter:
 
 
 class ChunkQueue:
-    """Admits chunks in order of observation, counts the others, places the admitted one in path time.
+    """Admits chunks in order of observation, refuses the others, places the admitted one in path time.
 
     Not locked: one thread owns it.
     """
@@ -140,7 +141,6 @@ class ChunkQueue:
         self._rules = rules
         self._newest_ns: int | None = None
         self._not_before_ns: int | None = None
-        self.counts: Counter[str] = Counter()
         self._meter = LatencyMeter(rules.warm_up_chunks)
 
     @property
@@ -154,8 +154,8 @@ class ChunkQueue:
 
     def admit(self, chunk: ActionChunk, now_ns: int) -> ActionChunk:
         """The chunk, cut to its credible steps, or ChunkRefused. Remembers the newest stamp seen."""
-        if len(chunk) == 0:
-            raise ChunkRefused(Refusal.EMPTY, "the chunk has no steps")
+        if len(chunk) < 2:
+            raise ChunkRefused(Refusal.EMPTY, f"the chunk has {len(chunk)} steps; a motion needs at least 2")
         if chunk.stamp_ns is None or chunk.dt_s is None:
             raise ChunkRefused(Refusal.UNSTAMPED, "the chunk has no stamp or dt; it needs the time of its observation")
         if not chunk.dt_s > 0.0 or not np.isfinite(chunk.dt_s):
@@ -217,8 +217,8 @@ class ChunkQueue:
         metres, radians = pose_distance(path.sample(now_path_s - observed_s + shifts), command)
         k = int(np.argmin(metres + _LEVER_M * radians + _SHIFT_COST_MPS * np.abs(shifts)))
         start_s = observed_s - float(shifts[k])
-        if now_path_s - start_s >= steps_s[-1] and len(chunk) > 1:
-            raise ChunkRefused(Refusal.PASSED, "all of its steps have passed; the policy is slower than its chunks")
+        if now_path_s - start_s > steps_s[-1] - _LEAST_LEFT * chunk.dt_s:
+            raise ChunkRefused(Refusal.PASSED, "its steps have passed; the policy is slower than its chunks are long")
         return PosePath(start_s + steps_s, chunk.base_T_tcps, chunk.openness, sigma, observed_s=start_s)
 
     def _check_start(self, chunk: ActionChunk, clock: PlaybackClock) -> None:

@@ -6,7 +6,6 @@ owns a Controller; call `tick` at the control rate.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,7 +50,7 @@ class ControlStats:
     its commands, tracking_error_rad: how far. deviation_rad: command against plan, when the limiter had to
     intervene."""
 
-    counts: Counter = field(default_factory=Counter)
+    counts: dict[str, int] = field(default_factory=dict)
     latency: Latency = field(default_factory=Latency)
     clearance_m: float = float("inf")
     playback_rate: float = 0.0
@@ -97,6 +96,7 @@ class Controller:
         self._tick_s: float | None = None
         self._chunk_dt_s: float | None = None
         self._latency = Latency()
+        self._counts: dict[str, int] = {}
 
     @property
     def state(self) -> ControllerState:
@@ -110,7 +110,7 @@ class Controller:
     def on_robot_state(self, state: RobotState, now_s: float) -> None:
         """Joint states as they arrive; malformed ones are counted and do not count as fresh."""
         if np.shape(state.q) != (7,) or not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.dq))):
-            self._queue.counts["robot_state_malformed"] += 1
+            self._count("robot_state_malformed")
             return
         self._robot, self._robot_is_new = state, True
         self._watchdog.states(now_s)
@@ -121,15 +121,14 @@ class Controller:
 
     def on_chunk(self, chunk: ActionChunk, now_ns: int, now_s: float) -> ChunkVerdict:
         """Check the whole chunk and, when nothing is wrong with any of it, let it take over from now on."""
-        counts = self._queue.counts
         try:
             self._accept(chunk, now_ns, now_s)
         except ChunkRefused as refused:
-            counts[refused.refusal.value] += 1
+            self._count(refused.refusal.value)
             return ChunkVerdict(False, str(refused), refused.refusal)
         finally:
             self._latency = self._queue.latency
-        counts["accepted"] += 1
+        self._count("accepted")
         self._watchdog.chunk(now_s)
         self._apply(Event.CHUNK_ACCEPTED, "")
         return ChunkVerdict(True)
@@ -160,7 +159,8 @@ class Controller:
         if hindrance:
             return Response(False, f"not enabled: {hindrance}")
         self._gripper.follow(self._robot.gripper_width_m)
-        self._player.begin(self._robot.q, self._gripper.openness)
+        openness = self._gripper.openness
+        self._player.begin(self._robot.q, 1.0 if openness is None else openness)
         self._watchdog.restart()
         now_ns = self._ros_now(now_s)
         self._queue.restart(now_ns)
@@ -241,7 +241,7 @@ class Controller:
             not resting or self._state in (ControllerState.RUNNING, ControllerState.HOLDING))
         command = player.command
         stats = ControlStats(
-            self._queue.counts, self._latency, player.plan.clearance_m if player.plan else float("inf"), player.rate,
+            self._counts, self._latency, player.plan.clearance_m if player.plan else float("inf"), player.rate,
             max(0.0, player.plan.end_s - player.path_s) if player.plan else 0.0, self._watchdog.lag_s,
             self._watchdog.tracking_error_rad, command.deviation_rad if command else 0.0)
         return ControlOutput(self._state, command.q if sends else None, command.dq if sends else None,
@@ -251,6 +251,10 @@ class Controller:
         after = next_state(self._state, event)
         if after is not self._state:
             self._state, self._why = after, text
+
+    def _count(self, what: str) -> None:
+        """Outputs keep the dictionary they were made with; a reader in another thread sees it whole."""
+        self._counts = {**self._counts, what: self._counts.get(what, 0) + 1}
 
     def _remedy(self) -> str:
         return "call reset, then enable" if self._state is ControllerState.FAULT else "call enable"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..errors import ConfigError
@@ -31,7 +32,7 @@ class GripperConfig:
 
 
 class GripperLogic:
-    """Two states, open and closed; starts as the hand is."""
+    """Two states, open and closed; starts as the hand is. While its width is unknown, the first clear wish counts."""
 
     def __init__(self, config: GripperConfig = GripperConfig()) -> None:
         self._config = config
@@ -40,19 +41,19 @@ class GripperLogic:
 
     @property
     def openness(self) -> float | None:
-        """1.0 open, 0.0 closed, None before `follow`."""
+        """1.0 open, 0.0 closed, None while unknown."""
         return None if self._open is None else float(self._open)
 
     def follow(self, width_m: float) -> None:
-        """Take the hand's own state as the commanded one (when control begins)."""
+        """Take the hand's own state as the commanded one (when control begins); NaN: it does not tell."""
         c = self._config
-        self._open = width_m > 0.5 * (c.open_width_m + c.closed_width_m)
+        self._open = None if math.isnan(width_m) else width_m > 0.5 * (c.open_width_m + c.closed_width_m)
         self._since_s = -float("inf")
 
     def update(self, openness: float, now_s: float) -> float | None:
         """Width (m) to command now, or None: nothing changed, or the last command is too recent."""
         c = self._config
-        if self._open is None or now_s - self._since_s < c.min_dwell_s:
+        if now_s - self._since_s < c.min_dwell_s:
             return None
         wanted = self._open
         if openness > c.open_above:

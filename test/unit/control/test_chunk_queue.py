@@ -112,6 +112,7 @@ def test_a_chunk_that_has_passed_is_refused():
     (line(T0 - 1), Refusal.OUT_OF_ORDER),
     (line(T0 + S), Refusal.FROM_FUTURE),
     (line(T0 + S // 10, n=0), Refusal.EMPTY),
+    (line(T0 + S // 10, n=1), Refusal.EMPTY),
     (line(T0 + S // 10).stamped(None, 0.4), Refusal.UNSTAMPED),
     (line(T0 + S // 10).stamped(T0 + S // 10, float("nan")), Refusal.NOT_FINITE),
     (line(T0 + S // 10, step=0.2), Refusal.JUMPS),

@@ -30,8 +30,8 @@ def test_two_commands_are_at_least_the_dwell_apart():
     assert [i for i, width in enumerate(found) if width is not None] == [0, 6]
 
 
-def test_says_nothing_before_it_knows_the_hand():
-    assert GripperLogic().update(0.0, 1.0) is None
+def test_a_hand_of_unknown_width_is_told_the_first_clear_wish_and_no_doubtful_one():
+    assert commands([0.5, 0.5, 1.0, 1.0, 1.0], width=float("nan")) == [None, None, 0.08, None, None]
 
 
 @pytest.mark.parametrize("bad", [dict(open_above=0.3), dict(closed_width_m=0.09), dict(min_dwell_s=-1.0)])
