@@ -23,9 +23,9 @@ def draw_chunk(
 ) -> np.ndarray:
     """A copy of image (H, W, 3) uint8 RGB with the chunk over it.
 
-    The TCP's path runs from dark to bright; at its end stand the three encoded axes. A point is white
-    where the gripper is open, yellow where closed, grey where the step is not credible. Steps behind the camera
-    are left out.
+    The TCP's path runs through the credible steps, from dark to bright; at its end stand the encoded axes. A point is
+    white where the gripper is open, yellow where closed, grey where the step is not credible. Steps behind the
+    camera are left out.
     """
     if (image.shape[1], image.shape[0]) != tuple(camera.image_size):
         raise EncodingError(
@@ -37,15 +37,17 @@ def draw_chunk(
     scale = max(1, round(min(camera.image_size) / 240))
     uv = camera.project(encoding.base_points(chunk.base_T_tcps))
     tcp = uv[:, 0]
-    for k in range(len(chunk) - 1):
-        bright = 0.35 + 0.65 * (k + 1) / (len(chunk) - 1)
-        _line(out, tcp[k], tcp[k + 1], tuple(int(bright * c) for c in (255, 120, 0)), 2 * scale)
+    sure = np.flatnonzero(chunk.credible)
+    for a, b in zip(sure[:-1], sure[1:]):
+        bright = 0.35 + 0.65 * b / max(len(chunk) - 1, 1)
+        _line(out, tcp[a], tcp[b], tuple(int(bright * c) for c in (255, 120, 0)), 2 * scale)
     for k in range(len(chunk)):
         colour = _DOUBT if not chunk.credible[k] else _OPEN if chunk.openness[k] > 0.5 else _CLOSED
         _dot(out, tcp[k], colour, 2 * scale)
-    for axis in (1, 2):
-        _line(out, tcp[-1], uv[-1, axis], _RGB[axis], 2 * scale)
-    _dot(out, tcp[-1], _RGB[0], 3 * scale)
+    if len(sure):
+        for axis in (1, 2):
+            _line(out, tcp[sure[-1]], uv[sure[-1], axis], _RGB[axis], 2 * scale)
+        _dot(out, tcp[sure[-1]], _RGB[0], 3 * scale)
     return out
 
 

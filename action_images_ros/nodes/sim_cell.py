@@ -23,9 +23,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from ..cell import Cell
 from ..control import Fr3Kinematics
-from ..errors import ActionImagesError, SimError, TransportError
+from ..errors import ActionImagesError, SimError
 from ..ros import commands, qos
-from ..ros.loop import DeadlineLoop
+from ..ros.loop import DeadlineLoop, run_at_normal_priority
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode
 from ..ros.messages import camera_info_message, image_message, joint_state_message, pose_from_message
@@ -54,6 +54,12 @@ class SimCellParameters:
     seed: int = parameter(0, "seed of the scenes", minimum=0, maximum=2**31 - 1)
     camera_rate_hz: float = parameter(10.0, "images a second of every view", minimum=0.5, maximum=60.0)
     state_rate_hz: float = parameter(100.0, "joint states a second", minimum=20.0, maximum=500.0)
+    priority: int = parameter(
+        5,
+        "SCHED_FIFO priority of the physics, where the system allows it; 0 does not ask",
+        minimum=0,
+        maximum=90,
+    )
     timeout_s: float = parameter(
         60.0, "simulated seconds after which an episode has failed", minimum=1.0, maximum=3600.0
     )
@@ -167,9 +173,9 @@ class SimCellNode(ManagedNode):
         self._rates = {"joint_states": RateMonitor(), "images": RateMonitor(200)}
         self._rendering, self._dropped = Window(200), 0
         self._renderer = _RenderThread(self)
-        self._renderer.start()
-        self._loop = DeadlineLoop("physics", 1.0 / p.state_rate_hz, self._tick, self._crashed)
+        self._loop = DeadlineLoop("physics", 1.0 / p.state_rate_hz, self._tick, self.fail, p.priority)
         self._loop.start()
+        self._renderer.start()
         self.get_logger().info(
             f"cell {self._cell_file.name}: {p.task}, views {', '.join(self._config.views)}, "
             f"{p.camera_rate_hz:g} images/s, {p.state_rate_hz:g} joint states/s"
@@ -181,9 +187,6 @@ class SimCellNode(ManagedNode):
         if self._renderer is not None:
             self._renderer.stop()
         self._loop = self._renderer = None
-
-    def _crashed(self, error: Exception) -> None:
-        self.fail(error)
 
     def _tick(self, now_s: float) -> None:
         """One period of physics: commands, time, joint states, exposure, verdict."""
@@ -342,6 +345,7 @@ class _RenderThread(threading.Thread):
 
     def run(self) -> None:
         try:
+            run_at_normal_priority()
             mirror, scene = self._node.make_mirror(), None
             while (exposure := self._queue.get()) is not None:
                 began_s = time.monotonic()

@@ -94,7 +94,7 @@ POLICY_ARGUMENTS = (
     Argument("instruction", "", "instruction to start with; empty: wait for the topic `instruction`"),
     Argument("autostart", "true", "configure and activate the nodes; false leaves that to a lifecycle manager", _TRUTH),
     Argument("speed_factor", "0.2", "playback speed of the policy's motion, 1 = its own; begin low on a real arm"),
-    Argument("console", "none", "log: the nodes' output on the screen as well as in the log directory", CONSOLES),
+    Argument("console", "none", "log: the nodes' output on the screen as well as in the log files", CONSOLES),
 )
 
 SIM_ARGUMENTS = (

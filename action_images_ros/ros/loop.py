@@ -97,3 +97,9 @@ def _ask_priority(priority: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def run_at_normal_priority() -> None:
+    """For a thread that computes a lot in a process with a loop of raised priority."""
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

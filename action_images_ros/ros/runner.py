@@ -42,17 +42,24 @@ class Exit:
     last_line: str
 
 
+def environment_defaults(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What every node's environment should have and `base` (default: ours) does not say: the DDS profile that loses no
+    frames, discovery on this machine only, no spinning of idle compute threads."""
+    wanted = {
+        "FASTDDS_DEFAULT_PROFILES_FILE": str(config_file("config/fastdds_shm.xml")),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "RCUTILS_COLORIZED_OUTPUT": "0",
+        "GOMP_SPINCOUNT": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    present = os.environ if base is None else base
+    return {name: value for name, value in wanted.items() if name not in present}
+
+
 def graph_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of every node: DDS profile without frame loss, discovery on this machine only, no spinning of
-    idle compute threads. What is already set stays."""
+    """The whole environment of every node. What is already set stays."""
     env = dict(os.environ if base is None else base)
-    env.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(config_file("config/fastdds_shm.xml")))
-    env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    env.setdefault("RCUTILS_COLORIZED_OUTPUT", "0")
-    env.setdefault("GOMP_SPINCOUNT", "0")
-    env.setdefault("PYTHONUNBUFFERED", "1")
-    env[PARENT_VARIABLE] = str(os.getpid())
-    return env
+    return {**env, **environment_defaults(env), PARENT_VARIABLE: str(os.getpid())}
 
 
 class GraphRunner:

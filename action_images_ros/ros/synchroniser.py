@@ -145,8 +145,8 @@ class Synchroniser:
             age_s = sum(s.ages_s) / len(s.ages_s)
             if age_s > self._age_ns / _NS:
                 return (
-                    f"view {view}: images are {age_s:.2f} s old at arrival; legal: {self._age_ns / _NS} s (clock offset "
-                    "or a slow link)"
+                    f"view {view}: images are {age_s:.2f} s old at arrival; legal: {self._age_ns / _NS} s "
+                    "(clock offset or a slow link)"
                 )
             if -age_s > _FUTURE_NS / _NS:
                 return f"view {view}: images are stamped {-age_s:.2f} s in the future; synchronise the clocks"
