@@ -33,6 +33,10 @@ class ControlError(ActionImagesError):
     """A target or command that the controller refuses."""
 
 
+class CalibrationError(ActionImagesError):
+    """A calibration that cannot be computed from its data, or must not be used."""
+
+
 class SimError(ActionImagesError):
     """The simulated cell was asked for something that it does not have."""
 
