@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..engines import EngineOptions, load_engine
-from ..model.config import ModelConfig
+from ..engines import EngineOptions
 from ..model.denoiser import Conditioning, Denoiser
-from ..model.pipeline import Pipeline
 from ..policy import ActionImagePolicy
 from ..types import ActionChunk
 from .observations import Observation
@@ -69,10 +67,8 @@ def measure(job: Job, on_ready: Callable[[], None]) -> Measured:
     """`on_ready` is called when the model is loaded and warm, before the chunks that count."""
     os.nice(job.nice)
     began = time.perf_counter()
-    config = ModelConfig.load(job.directory)
-    _, denoiser = load_engine(job.engine, job.directory, config, job.options)
-    timed = Timed(denoiser)
-    policy = ActionImagePolicy(config, Pipeline(config, timed), job.engine)
+    policy = ActionImagePolicy.from_pretrained(job.directory, job.engine, job.options)
+    policy.pipeline.denoiser = timed = Timed(policy.pipeline.denoiser)
     result = Measured(load_s=time.perf_counter() - began)
     for seen in job.observations[:_WARM_UP]:
         policy.infer(seen.frames, seen.base_T_tcp, seen.openness, seen.instruction)
