@@ -23,13 +23,12 @@ _ANGLES = np.linspace(0, 2 * np.pi, 72, endpoint=False)
 
 @dataclass(frozen=True)
 class Association:
-    """Chosen candidates (V, 3), -1: none. rival: another pose, far from the first, explains as much.
-    R, p: the pose that chose them."""
+    """Poses that explain the blobs of one step about equally well, best first; those that agree with the best are left
+    out. choice (n, V, 3): the candidate of each blob, -1: none; R (n, 3, 3), p (n, 3)."""
 
     choice: np.ndarray
     R: np.ndarray
     p: np.ndarray
-    rival: bool
 
 
 def associate(uv: np.ndarray, ok: np.ndarray, sightings: Sightings, scene: Scene,
@@ -53,10 +52,14 @@ def associate(uv: np.ndarray, ok: np.ndarray, sightings: Sightings, scene: Scene
         fit = refine(chosen, R, p, np.ones(len(R), bool), scene)
         R, p = fit.R, fit.p
     cost, choice = _cost(R, p, uv, ok, scene)
-    best = int(cost.argmin())
-    apart = (np.linalg.norm(p - p[best], axis=-1) > limits[0]) | (angle_between(R, R[best]) > limits[1])
-    rival = bool(np.any(apart & (cost < cost[best] + _RIVAL_MARGIN)))
-    return Association(choice[best], R[best], p[best], rival)
+    order = np.argsort(cost)
+    order = order[cost[order] < cost[order[0]] + _RIVAL_MARGIN]
+    kept = [order[0]]
+    for k in order[1:]:
+        apart = (np.linalg.norm(p[k] - p[kept], axis=-1) > limits[0]) | (angle_between(R[kept], R[k]) > limits[1])
+        if apart.all():
+            kept.append(k)
+    return Association(choice[kept], R[kept], p[kept])
 
 
 def _points(rays: np.ndarray, ok: np.ndarray, scene: Scene) -> np.ndarray:

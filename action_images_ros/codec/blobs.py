@@ -9,12 +9,22 @@ import numpy as np
 from .grid import Grid
 
 WINDOW_SIGMA = 2.5
-_ITERATIONS = 5
+_ITERATIONS = 8
+_CONVERGED_SIGMA = 0.01  # a further step would be a hundredth of it
+_CONVERGED_WIDTH = 0.02
+_MAX_STEP_SIGMA = 0.5
+_AMPLITUDE_RANGE = (0.02, 3.0)
 _LOG_WIDTH_SD = 0.3
 _OFFSET_SD = 0.05
 _BLUE_OFFSET_SD = 0.03
 _MAX_LOG_WIDTH = 0.8
+_START_NOISE2 = 1e-4
+_PRIOR_NOISE2 = 1e-4  # what a window leaves unexplained is never trusted to be less
 _MIN_NOISE = 2e-4
+_SPILL_CELLS = 0.7  # half a cell's diagonal
+_SPILL_PIXELS = 0.1
+_MIN_RADIUS = 1.2
+_MIN_RADIUS_SIGMA = 0.75
 
 
 @dataclass
@@ -54,68 +64,87 @@ class Blobs:
                      self.log_width.reshape(shape), self.offset.reshape(shape), self.misfit.reshape(shape))
 
 
-def fit(grid: Grid, planes: np.ndarray, index: np.ndarray, start_xy: np.ndarray, start_amplitude: np.ndarray,
-        is_blue: np.ndarray, pedestal: float) -> Blobs:
-    """Fit one blob in each of N windows.
+def fit(grid: Grid, planes: np.ndarray, start_xy: np.ndarray, start_amplitude: np.ndarray, is_blue: np.ndarray,
+        pedestal: float) -> Blobs:
+    """Fit one blob in each of N planes by Gauss-Newton, in a window around its start.
 
-    planes (P, h, w) float32; index (N,) the plane of each window; start_xy (N, 2) cells; start_amplitude (N,);
-    is_blue (N,) bool: only cells that the blob lifts above the pedestal count.
+    planes (N, h, w) float32; start_xy (N, 2) cells; start_amplitude (N,); is_blue (N,) bool: only cells that the
+    blob lifts above the pedestal count. Width and offset have a prior, so that a blob cut by the border
+    or low over the pedestal stays determined.
     """
-    if not len(index):
-        return Blobs.empty(0)
+    n = len(planes)
+    windows = _cut(planes, start_xy, int(np.ceil(WINDOW_SIGMA * grid.sigma)))
+    state = np.zeros((n, 5))
+    state[:, 0], state[:, 1:3] = start_amplitude, start_xy
+    prior = np.zeros((n, 5))
+    prior[:, 3], prior[:, 4] = _LOG_WIDTH_SD**-2, np.where(is_blue, _BLUE_OFFSET_SD, _OFFSET_SD) ** -2.0
+    noise2, normal = np.full(n, _START_NOISE2), np.tile(np.eye(5), (n, 1, 1))
+    active = np.arange(n)
+    for _ in range(_ITERATIONS):
+        if not len(active):
+            break
+        some = windows if len(active) == n else [a[active] for a in windows]
+        step, noise2[active], normal[active] = _step(state[active], some, grid, is_blue[active], pedestal,
+                                                     prior[active], noise2[active])
+        moved = np.hypot(step[:, 1], step[:, 2]) / grid.sigma
+        state[active] += step * np.minimum(1.0, _MAX_STEP_SIGMA / np.maximum(moved, 1e-12))[:, None]
+        state[:, 0] = np.clip(state[:, 0], *_AMPLITUDE_RANGE)
+        state[:, 3] = np.clip(state[:, 3], -_MAX_LOG_WIDTH, _MAX_LOG_WIDTH)
+        active = active[(moved > _CONVERGED_SIGMA) | (np.abs(step[:, 3]) > _CONVERGED_WIDTH)]
+    cov = noise2[:, None, None] * np.linalg.inv(normal)[:, 1:3, 1:3]
+    return Blobs(state[:, 1:3].copy(), cov, state[:, 0].copy(), state[:, 3].copy(), state[:, 4].copy(), np.sqrt(noise2))
+
+
+def _cut(planes: np.ndarray, centres: np.ndarray, half: int) -> list[np.ndarray]:
+    """Windows of n = 2 half + 1 cells: values and whether inside the image (N, n, n), x and y (N, n); float32."""
     h, w = planes.shape[-2:]
-    half = int(np.ceil(WINDOW_SIGMA * grid.sigma))
-    corner = np.rint(start_xy).astype(int) - half
+    corner = np.rint(centres).astype(int) - half
     span = np.arange(2 * half + 1)
     x, y = corner[:, :1] + span, corner[:, 1:] + span
     inside = ((y >= 0) & (y < h))[:, :, None] & ((x >= 0) & (x < w))[:, None, :]
-    values = planes[index[:, None, None], np.clip(y, 0, h - 1)[:, :, None], np.clip(x, 0, w - 1)[:, None, :]]
-    n = len(index)
-    values, inside = values.reshape(n, -1).astype(float), inside.reshape(n, -1).astype(float)
-    state = np.stack([start_amplitude, start_xy[:, 0], start_xy[:, 1], np.zeros(n), np.zeros(n)], -1)
-    offset_sd = np.where(is_blue, _BLUE_OFFSET_SD, _OFFSET_SD)
-    prior = np.zeros((n, 5))
-    noise2 = np.full(n, 1e-4)
-    for k in range(_ITERATIONS + 1):
-        g, jac, weight = _linearise(state, x, y, grid, is_blue, pedestal)
-        weight = weight * inside
-        residual = values - state[:, :1] * g - state[:, 4:]
-        count = np.maximum(weight.sum(-1), 1.0)
-        if k:
-            noise2 = np.maximum((weight * residual**2).sum(-1) / np.maximum(count - 4.0, 1.0), _MIN_NOISE**2)
-        prior[:, 3], prior[:, 4] = noise2 / _LOG_WIDTH_SD**2, noise2 / offset_sd**2
-        weighted = jac * weight[:, None, :]
-        normal = weighted @ np.swapaxes(jac, -1, -2)
-        normal[:, range(5), range(5)] += prior + 1e-9
-        if k == _ITERATIONS:
-            break
-        gradient = (weighted @ residual[:, :, None])[..., 0] - prior * state * [0, 0, 0, 1, 1]
-        step = np.linalg.solve(normal, gradient[..., None])[..., 0]
-        reach = np.hypot(step[:, 1], step[:, 2]) / (0.5 * grid.sigma)
-        step /= np.maximum(reach, 1.0)[:, None]
-        state = state + step
-        state[:, 0] = np.clip(state[:, 0], 0.02, 3.0)
-        state[:, 3] = np.clip(state[:, 3], -_MAX_LOG_WIDTH, _MAX_LOG_WIDTH)
-    cov = noise2[:, None, None] * np.linalg.inv(normal)[:, 1:3, 1:3]
-    return Blobs(state[:, 1:3], cov, state[:, 0], state[:, 3], state[:, 4], np.sqrt(noise2))
+    flat = np.clip(y, 0, h - 1)[:, :, None] * w + np.clip(x, 0, w - 1)[:, None, :]
+    values = np.take_along_axis(planes.reshape(len(planes), -1), flat.reshape(len(planes), -1), 1).reshape(flat.shape)
+    return [values, inside.astype(np.float32), x.astype(np.float32), y.astype(np.float32)]
 
 
-def _linearise(state: np.ndarray, x: np.ndarray, y: np.ndarray, grid: Grid, is_blue: np.ndarray,
-               pedestal: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gaussians (N, P), Jacobian (N, 5, P) by (amplitude, x, y, ln width, offset), weights (N, P)."""
-    n = len(state)
+def _step(state: np.ndarray, windows: list[np.ndarray], grid: Grid, is_blue: np.ndarray, pedestal: float,
+          prior: np.ndarray, noise2: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One Gauss-Newton step of (amplitude, x, y, ln width, offset) (N, 5); the noise variance that it leaves (N,);
+    the normal matrix (N, 5, 5)."""
+    values, inside, x, y = windows
+    n, amplitude = len(state), state[:, 0].astype(np.float32)
     var = (grid.sigma * np.exp(state[:, 3])) ** 2
-    dx, dy = x - state[:, 1:2], y - state[:, 2:3]
-    gy, gx = np.exp(-0.5 * dy**2 / var[:, None]), np.exp(-0.5 * dx**2 / var[:, None])
-    g = (gy[:, :, None] * gx[:, None, :]).reshape(n, -1)
-    ones = np.ones_like(g)
-    dx = np.broadcast_to(dx[:, None, :], (n, y.shape[1], x.shape[1])).reshape(n, -1)
-    dy = np.broadcast_to(dy[:, :, None], (n, y.shape[1], x.shape[1])).reshape(n, -1)
-    r2 = dx**2 + dy**2
-    slope = g * (state[:, :1] / var[:, None])
-    jac = np.stack([g, slope * dx, slope * dy, slope * r2, ones], 1)
-    radius = np.full(n, WINDOW_SIGMA * grid.sigma)
-    lift = np.sqrt(2 * var * np.log(np.maximum(state[:, 0] / pedestal, 1.05)))
-    spill = 0.7 if grid.cell > 1 else 0.1
-    radius = np.where(is_blue, np.maximum(lift - spill, 1.2), radius)
-    return g, jac, (r2 <= radius[:, None] ** 2).astype(float)
+    dx, dy = x - state[:, 1:2].astype(np.float32), y - state[:, 2:3].astype(np.float32)
+    decay = (-0.5 / var).astype(np.float32)[:, None]
+    dx2, dy2 = dx * dx, dy * dy
+    r2 = dy2[:, :, None] + dx2[:, None, :]
+    rows = np.empty((n, 6) + r2.shape[1:], np.float32)
+    g, by_x, by_y, by_width, ones, residual = np.moveaxis(rows, 1, 0)
+    np.multiply(inside, r2 <= _radius2(state, var, grid, is_blue, pedestal)[:, None, None], out=ones)
+    np.multiply(np.exp(decay * dy2)[:, :, None], np.exp(decay * dx2)[:, None, :], out=g)
+    g *= ones
+    np.multiply(g, dx[:, None, :], out=by_x)
+    np.multiply(g, dy[:, :, None], out=by_y)
+    np.multiply(g, r2, out=by_width)
+    np.subtract(values, state[:, 4].astype(np.float32)[:, None, None], out=residual)
+    residual *= ones
+    residual -= amplitude[:, None, None] * g
+    rows = rows.reshape(n, 6, -1)
+    gram = (rows @ np.swapaxes(rows, 1, 2)).astype(float)
+    steep = state[:, 0] / var
+    scale = np.stack([np.ones(n), steep, steep, steep, np.ones(n)], -1)
+    data = gram[:, :5, :5] * scale[:, :, None] * scale[:, None, :]
+    pull = np.maximum(noise2, _PRIOR_NOISE2)[:, None] * prior
+    normal = data + pull[:, :, None] * np.eye(5) + 1e-9 * np.eye(5)
+    slope = gram[:, :5, 5] * scale
+    step = np.linalg.solve(normal, (slope - pull * state)[..., None])[..., 0]
+    left = gram[:, 5, 5] - 2 * (step * slope).sum(-1) + (step[:, None] @ data @ step[:, :, None])[:, 0, 0]
+    return step, np.maximum(left / np.maximum(gram[:, 4, 4] - 4.0, 1.0), _MIN_NOISE**2), normal
+
+
+def _radius2(state: np.ndarray, var: np.ndarray, grid: Grid, is_blue: np.ndarray, pedestal: float) -> np.ndarray:
+    """Squared radius (N,) of the cells that count; of blue those that lie wholly above the pedestal."""
+    lifted = np.sqrt(2 * var * np.log(np.maximum(state[:, 0] / pedestal, 1.05)))
+    blue = np.maximum(lifted - (_SPILL_CELLS if grid.cell > 1 else _SPILL_PIXELS),
+                      max(_MIN_RADIUS, _MIN_RADIUS_SIGMA * grid.sigma))
+    return (np.where(is_blue, blue, WINDOW_SIGMA * grid.sigma) ** 2).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from ..types import ActionChunk
 from . import gripper
 from .config import DecodeConfig
 from .encoding import ActionEncoding
-from .find import Finder
-from .grid import sample
+from .find import Candidates, Finder
+from .grid import Grid, sample
 from .select import Scene, Selector, Solution
+
+_SPLIT_ABOVE = 1_000_000  # values in a chunk; below, a second thread costs more than it saves
 
 
 def decode(images: np.ndarray, cameras: Sequence[PinholeCamera], encoding: ActionEncoding = ActionEncoding(),
@@ -29,14 +32,26 @@ def decode(images: np.ndarray, cameras: Sequence[PinholeCamera], encoding: Actio
     """
     _check(images, cameras)
     sigma_px = encoding.sigma_px(cameras[0].image_size)
-    grid = sample(images, sigma_px)
-    candidates = Finder(grid, images, encoding, config).run()
+    parts = np.array_split(images, 2) if images.size > _SPLIT_ABOVE and len(images) > 1 else [images]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        found = list(pool.map(lambda part: _look(part, sigma_px, encoding, config), parts))
+    candidates, grid = Candidates.joined([f[0] for f in found]), found[0][1]
     scene = Scene(tuple(cameras), encoding.tcp_points, encoding.axis_length_m, sigma_px)
     solution = Selector(candidates, grid, scene, config).run()
-    blue = candidates.blobs
-    share = gripper.pedestal_share(grid.values[:, :, 2], blue.xy[:, :, 2],
-                                   grid.sigma * np.exp(blue.log_width[:, :, 2]), encoding.pedestal)
+    share = np.concatenate([f[2] for f in found])
     return _chunk(solution, gripper.with_hysteresis(share, config))
+
+
+def _look(images: np.ndarray, sigma_px: float, encoding: ActionEncoding,
+          config: DecodeConfig) -> tuple[Candidates, Grid, np.ndarray]:
+    """All that is read from the pixels of some steps: candidate blobs, their grid, drawn openness (T,)."""
+    grid = sample(images, sigma_px)
+    candidates = Finder(grid, images, encoding, config).run()
+    y, x = (grid.coarse(size) for size in grid.values.shape[3:])
+    blue = grid.values[:, :, 2, y[0]::grid.stride, x[0]::grid.stride]
+    blobs = candidates.blobs
+    widths = np.where(candidates.ok, grid.sigma * np.exp(blobs.log_width), 0.0)
+    return candidates, grid, gripper.pedestal_share(blue, x, y, blobs.xy[:, :, 2], widths[:, :, 2], encoding.pedestal)
 
 
 def _check(images: np.ndarray, cameras: Sequence[PinholeCamera]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -10,11 +10,12 @@ from . import background
 from .blobs import WINDOW_SIGMA, Blobs, fit
 from .config import DecodeConfig
 from .encoding import ActionEncoding
-from .grid import Grid, add_up, smoothed
+from .grid import Grid, add_up, peaks
 
 _BLUE_LIFT = 0.15
 _SEARCH_LOSS = 1.25  # height of a drawn blob over that of its smoothed image
 _BACKGROUND_ROUNDS = 2
+_APART_SIGMA = 1.4
 
 
 @dataclass
@@ -23,6 +24,23 @@ class Candidates:
 
     blobs: Blobs
     ok: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: list[Candidates]) -> Candidates:
+        """Parts of a chunk, one after the other; those with fewer candidates are filled up."""
+        most = max(part.ok.shape[-1] for part in parts)
+        wide = [part.padded(most) for part in parts]
+        blobs = Blobs(*(np.concatenate([getattr(p.blobs, f.name) for p in wide]) for f in fields(Blobs)))
+        return cls(blobs, np.concatenate([p.ok for p in wide]))
+
+    def padded(self, k: int) -> Candidates:
+        missing = k - self.ok.shape[-1]
+        if not missing:
+            return self
+        shape = (*self.ok.shape[:3], missing)
+        none = Blobs.empty(int(np.prod(shape))).reshaped(*shape)
+        blobs = Blobs(*(np.concatenate([getattr(self.blobs, f.name), getattr(none, f.name)], 3) for f in fields(Blobs)))
+        return Candidates(blobs, np.concatenate([self.ok, np.zeros(shape, bool)], -1))
 
 
 class Finder:
@@ -47,89 +65,96 @@ class Finder:
         return Candidates(blobs, self._usable(blobs))
 
     def _fit(self, planes: np.ndarray, which: np.ndarray, start: np.ndarray, height: np.ndarray) -> Blobs:
-        return fit(self.grid, planes, np.arange(len(which)), start, height, self.is_blue[which], self.encoding.pedestal)
+        return fit(self.grid, planes, start, height, self.is_blue[which], self.encoding.pedestal)
 
     def _first(self) -> Blobs:
         every = np.arange(len(self.planes))
-        start, height = self._peaks(self._lifted(self.planes, every), every)
+        start, height = self._peaks(self._lifted(self._coarse(self.planes), every), every)
         add_up(self.grid, self.images, start.reshape(*self.shape, 2), WINDOW_SIGMA * self.grid.sigma + 2)
         return self._fit(self.planes, every, start, height)
 
+    def _coarse(self, planes: np.ndarray) -> np.ndarray:
+        y, x = (self.grid.coarse(size)[0] for size in planes.shape[1:])
+        return planes[:, y::self.grid.stride, x::self.grid.stride]
+
     def _lifted(self, planes: np.ndarray, which: np.ndarray) -> np.ndarray:
         """Planes with blue measured from the pedestal up."""
-        out = planes.copy()
-        blue = self.is_blue[which]
-        out[blue] = np.maximum(out[blue] - np.float32(self.encoding.pedestal), 0)
-        return out
+        offset = np.where(self.is_blue[which], self.encoding.pedestal, -np.inf).astype(np.float32)[:, None, None]
+        return np.maximum(planes, offset) - np.maximum(offset, 0)
 
     def _peaks(self, lifted: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        response = smoothed(lifted, self.grid.sigma).reshape(len(lifted), -1)
-        best = response.argmax(-1)
-        height = response[np.arange(len(best)), best] * _SEARCH_LOSS + self.encoding.pedestal * self.is_blue[which]
-        width = lifted.shape[-1]
-        return np.stack([best % width, best // width], -1).astype(float), height
+        """Highest points of coarse planes: xy in cells of the grid, and the height of the blob that they are."""
+        stride = self.grid.stride
+        xy, response = peaks(lifted, self.grid.sigma / stride)
+        origin = [self.grid.coarse(size)[0] for size in (self.planes.shape[2], self.planes.shape[1])]
+        return xy * stride + origin, response * _SEARCH_LOSS + self.encoding.pedestal * self.is_blue[which]
 
     def _remove_background(self, found: list[Blobs]) -> None:
         """Take a significant background off the planes and fit again."""
         which = np.arange(len(self.planes))
         for _ in range(_BACKGROUND_ROUNDS):
-            slow, significant = background.estimate(self.planes[which], [b.take(which) for b in found], self.grid,
+            some = self.planes if len(which) == len(self.planes) else self.planes[which]
+            slow, significant = background.estimate(some, [b.take(which) for b in found], self.grid,
                                                     self.is_blue[which])
             which = which[significant]
             if not len(which):
                 break
-            self.planes[which] -= slow[significant]
+            self.planes[which] -= background.draw(slow[significant], *self.planes.shape[1:])
             self._fit_again(found, which)
 
     def _fit_again(self, found: list[Blobs], which: np.ndarray) -> None:
         """Fit every blob of these planes from where it is, without the others."""
         for blobs in found:
             some = which[blobs.amplitude[which] > 0]
-            others = [b for b in found if b is not blobs]
-            blobs.put(some, self._fit(self._minus(some, others), some, blobs.xy[some], blobs.amplitude[some]))
+            if len(some):
+                others = [b for b in found if b is not blobs]
+                blobs.put(some, self._fit(self._minus(some, others), some, blobs.xy[some], blobs.amplitude[some]))
 
-    def _model(self, blobs: Blobs, which: np.ndarray) -> np.ndarray:
-        """What the blobs (N,) draw, blue from the pedestal up."""
-        h, w = self.planes.shape[1:]
+    def _model(self, blobs: Blobs, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What the blobs (N,) draw on these columns and rows of cells."""
         scale = (-0.5 / (self.grid.sigma * np.exp(blobs.log_width)) ** 2)[:, None]
-        gx = np.exp(scale * (np.arange(w) - blobs.xy[:, :1]) ** 2).astype(np.float32)
-        gy = np.exp(scale * (np.arange(h) - blobs.xy[:, 1:]) ** 2).astype(np.float32)
-        gy *= blobs.amplitude[:, None].astype(np.float32)
+        gx = np.exp(scale * (x - blobs.xy[:, :1]) ** 2).astype(np.float32)
+        gy = (blobs.amplitude[:, None] * np.exp(scale * (y - blobs.xy[:, 1:]) ** 2)).astype(np.float32)
         return gy[:, :, None] * gx[:, None, :]
 
     def _next(self, found: list[Blobs], todo: np.ndarray) -> tuple[np.ndarray, Blobs]:
         """One more blob in each plane whose blobs so far leave a peak; refits the first without it."""
-        drawn = sum(self._model(b.take(todo), todo) for b in found)
-        rest = self._lifted(self.planes[todo], todo) - self._lifted(drawn, todo)
-        strongest = found[0].amplitude[todo]
-        offset = self.encoding.pedestal * self.is_blue[todo]
-        need = np.maximum(self.config.ghost_amplitude * strongest, self.lowest[todo]) - offset
-        peak = rest.reshape(len(todo), -1).max(-1) > 0.8 * need
-        todo, rest, need, drawn = todo[peak], rest[peak], need[peak], drawn[peak]
-        if not len(todo):
-            return todo, found[0]
+        y, x = (self.grid.coarse(size) for size in self.planes.shape[1:])
+        drawn = sum(self._model(b.take(todo), x, y) for b in found)
+        rest = self._lifted(self._coarse(self.planes)[todo], todo) - self._lifted(drawn, todo)
         start, height = self._peaks(rest, todo)
-        keep = height - self.encoding.pedestal * self.is_blue[todo] > need
-        todo, start, height, drawn = todo[keep], start[keep], height[keep], drawn[keep]
+        more = height > np.maximum(self.config.ghost_amplitude * found[0].amplitude[todo], self.lowest[todo])
+        for b in found:  # what is left close to a blob is its own misfit
+            apart = np.linalg.norm(start - b.xy[todo], axis=-1) > _APART_SIGMA * self.grid.sigma
+            more &= apart | (b.amplitude[todo] < self.config.min_amplitude)
+        todo, start, height = todo[more], start[more], height[more]
         extra = Blobs.empty(len(self.planes))
-        if not len(todo):
-            return todo, extra
-        extra.put(todo, self._fit(self._minus(todo, found), todo, start, height))
-        self._fit_again([*found, extra], todo)
+        if len(todo):
+            extra.put(todo, self._fit(self._minus(todo, found), todo, start, height))
+            self._fit_again([*found, extra], todo)
         return todo, extra
 
     def _minus(self, which: np.ndarray, blobs: list[Blobs]) -> np.ndarray:
         """Planes without these blobs; of blue what they lift above the pedestal."""
         out = self.planes[which]
+        y, x = (np.arange(size) for size in out.shape[1:])
         for b in blobs:
-            out -= self._lifted(self._model(b.take(which), which), which)
+            some = np.flatnonzero(b.amplitude[which] > 0)
+            if len(some):
+                out[some] -= self._lifted(self._model(b.take(which[some]), x, y), which[some])
         return out
 
     def _usable(self, blobs: Blobs) -> np.ndarray:
         h, w = self.planes.shape[1:]
         config = self.config
-        sd = np.sqrt(np.maximum(np.linalg.eigvalsh(blobs.cov)[..., -1], 0)) / self.grid.sigma
+        sd = np.sqrt(_largest_eigenvalue(blobs.cov)) / self.grid.sigma
         outside = np.maximum(-0.5 - blobs.xy, blobs.xy - np.array([w, h]) + 0.5).max(-1) / self.grid.sigma
         lowest = self.lowest.reshape(*self.shape, 1)
         return ((blobs.amplitude > lowest) & (blobs.amplitude < config.max_amplitude) & (sd < config.max_blob_sd_sigma)
                 & (np.abs(blobs.log_width) < np.log(config.max_width_factor)) & (outside < config.max_outside_sigma))
+
+
+def _largest_eigenvalue(m: np.ndarray) -> np.ndarray:
+    """Of symmetric (..., 2, 2)."""
+    half, apart = (m[..., 0, 0] + m[..., 1, 1]) / 2, (m[..., 0, 0] - m[..., 1, 1]) / 2
+    return half + np.hypot(apart, m[..., 0, 1])

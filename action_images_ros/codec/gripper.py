@@ -8,29 +8,27 @@ from .config import DecodeConfig
 
 _LOW_SIGMA = 2.2
 _MAX_SPREAD = 0.1
+_MIN_CELLS = 4
 
 
-def pedestal_share(blue: np.ndarray, centres: np.ndarray, widths: np.ndarray, pedestal: float) -> np.ndarray:
-    """Openness (T,) as drawn, before thresholds: the median of blue away from its blob, averaged over views.
+def pedestal_share(blue: np.ndarray, x: np.ndarray, y: np.ndarray, centres: np.ndarray, widths: np.ndarray,
+                   pedestal: float) -> np.ndarray:
+    """Openness (T,) as drawn, before thresholds: the median of blue away from its blobs, averaged over views.
 
-    blue (T, V, h, w) in [0, 1]; centres (T, V, K, 2) xy of the blobs in cells (NaN: none) and their
-    sigmas widths (T, V, K) in cells. NaN where no view has a cell of low response.
+    blue (T, V, h, w) in [0, 1], at columns x (w,) and rows y (h,) in cells; centres (T, V, K, 2) xy of the blobs
+    in cells and their sigmas widths (T, V, K), 0: none. NaN where no view has cells of low response.
     """
-    t, v, h, w = blue.shape
-    low = np.ones(blue.shape, bool)
+    low = blue <= pedestal + _MAX_SPREAD
     for k in range(centres.shape[2]):
-        x, y = centres[:, :, k, 0, None] - np.arange(w), centres[:, :, k, 1, None] - np.arange(h)
-        near = (x**2)[:, :, None, :] + (y**2)[:, :, :, None] < (_LOW_SIGMA * widths[:, :, k, None, None]) ** 2
-        low &= ~near
-    low &= blue <= pedestal + _MAX_SPREAD
-    cells = np.where(low, blue, np.nan).reshape(t, v, -1)
-    few = low.reshape(t, v, -1).sum(-1) < 4
-    cells[few] = np.nan
-    with np.errstate(all="ignore"):
-        level = np.array([[np.nanmedian(c) if np.isfinite(c).any() else np.nan for c in step] for step in cells])
-        seen = np.isfinite(level)
-        mean = np.where(seen, level, 0.0).sum(1) / np.where(seen.any(1), seen.sum(1), np.nan)
-    return mean / pedestal
+        reach = (_LOW_SIGMA * widths[:, :, k]) ** 2
+        dx, dy = (centres[:, :, k, :1] - x) ** 2, (centres[:, :, k, 1:] - y) ** 2
+        low &= dx[:, :, None, :] + dy[:, :, :, None] >= reach[:, :, None, None]
+    cells = np.sort(np.where(low, blue, np.inf).reshape(blue.shape[:2] + (-1,)), -1)
+    count = low.sum((-2, -1))
+    level = np.take_along_axis(cells, (count // 2)[..., None] % cells.shape[-1], -1)[..., 0]
+    seen = count >= _MIN_CELLS
+    total = np.where(seen, level, 0.0).sum(1)
+    return np.where(seen.any(1), total / np.maximum(seen.sum(1), 1), np.nan) / pedestal
 
 
 def with_hysteresis(share: np.ndarray, config: DecodeConfig) -> np.ndarray:

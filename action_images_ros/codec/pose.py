@@ -56,6 +56,10 @@ class Sightings:
     def take(self, steps: np.ndarray) -> Sightings:
         return Sightings(self.rays[steps], self.ideal[steps], self.px_per_ideal[steps], self.weight[steps])
 
+    def put(self, steps: np.ndarray, other: Sightings) -> None:
+        for f in fields(self):
+            getattr(self, f.name)[steps] = getattr(other, f.name)
+
     def choose(self, choice: np.ndarray) -> Sightings:
         """Of sightings of K candidates a colour, (T, V, 3 K, ...), those that choice (T, V, 3) names; -1: none."""
         k = self.rays.shape[2] // 3

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry.se3 import angle_between
+from ..geometry.se3 import make
 from .association import associate
 from .config import DecodeConfig
+from .continuity import agrees, deviation, jumps
 from .find import Candidates
 from .grid import Grid
 from .integrity import error_bounds
@@ -17,13 +18,14 @@ from .pose import PoseFit, Scene, Sightings, refine, sight, solve
 _COV_FLOOR_SIGMA = 1e-3
 _CLEARLY_BETTER = 4.0  # ratio of weighted residuals at which one explanation beats another
 
-_BY_STEP = ("used", "position_m", "rotation_rad", "max_position_m", "max_rotation_rad", "rival")
+_BY_STEP = ("used", "position_m", "rotation_rad", "max_position_m", "max_rotation_rad", "rival", "confirmed", "jump")
 
 
 @dataclass
 class Solution:
     """poses of T steps; used (T, V, 3) bool, the blobs behind them; position_m, rotation_rad (T,) error bounds and
-    max_position_m, max_rotation_rad (T,) what is credible; rival (T,): a different pose explains the blobs as well."""
+    max_position_m, max_rotation_rad (T,) what is credible; rival (T,): a different pose explains the blobs as well;
+    confirmed (T,): bounded by the steps around; jump (T,): thrown out by them."""
 
     poses: PoseFit
     used: np.ndarray
@@ -32,6 +34,8 @@ class Solution:
     max_position_m: np.ndarray
     max_rotation_rad: np.ndarray
     rival: np.ndarray
+    confirmed: np.ndarray
+    jump: np.ndarray
     min_blobs: int
 
     def take(self, steps: np.ndarray) -> Solution:
@@ -45,14 +49,22 @@ class Solution:
     @property
     def bounded(self) -> np.ndarray:
         """(T,) bool: solved by enough blobs, and its error bounds are small enough."""
-        enough = self.poses.solved & (self.used.sum((1, 2)) >= self.min_blobs)
-        return enough & (self.position_m <= self.max_position_m) & (self.rotation_rad <= self.max_rotation_rad)
+        return self.enough & (self.position_m <= self.max_position_m) & (self.rotation_rad <= self.max_rotation_rad)
+
+    @property
+    def enough(self) -> np.ndarray:
+        """(T,) bool: solved by enough blobs."""
+        return self.poses.solved & (self.used.sum((1, 2)) >= self.min_blobs)
 
     def reasons(self) -> tuple[str, ...]:
         """Why each step is not credible; "" where it is."""
         out = []
         for i, used in enumerate(self.used):
-            if used.sum() < self.min_blobs or not self.poses.solved[i]:
+            if self.confirmed[i]:
+                out.append("")
+            elif self.jump[i]:
+                out.append("leaves the path of the steps before and after it")
+            elif used.sum() < self.min_blobs or not self.poses.solved[i]:
                 out.append(f"too few blobs agree: {used.sum()} of {used.size}, {self.min_blobs} needed")
             elif self.rival[i]:
                 out.append("ambiguous: another pose explains the blobs as well")
@@ -80,12 +92,16 @@ class Selector:
     def run(self) -> Solution:
         """The strongest blobs where they agree; elsewhere those that fit one rigid pose; else all but one."""
         strongest = self.sightings.choose(np.where(self.ok[..., 0], 0, -1))
+        self.used_sightings = strongest
         out = self._judge(solve(strongest, self.scene), strongest)
         doubtful = np.flatnonzero(~out.bounded | ~out.used.all((1, 2)))
         if doubtful.size:
-            chosen = self._associated(doubtful, out)
+            rivals = self._associated(doubtful, out)
             doubtful = doubtful[~out.bounded[doubtful] & ~out.rival[doubtful]]
-            self._without_one(doubtful, out, chosen)
+            self._without_one(doubtful, out)
+            self._confirm(out, rivals)
+        trusted = out.bounded & ~out.rival
+        out.jump[:] = jumps(make(out.poses.R, out.poses.p), trusted, out.max_position_m, out.max_rotation_rad)
         return out
 
     def _judge(self, poses: PoseFit, sightings: Sightings) -> Solution:
@@ -94,37 +110,53 @@ class Selector:
         px = config.max_error_px * self.scene.metres_per_px(poses.p)
         return Solution(poses, sightings.used, position, rotation, np.maximum(config.max_position_error_m, px),
                         np.maximum(config.max_rotation_error_rad, px / self.scene.axis_length_m),
-                        np.zeros(len(position), bool), config.min_blobs)
+                        *np.zeros((3, len(position)), bool), config.min_blobs)
 
-    def _associated(self, steps: np.ndarray, out: Solution) -> dict[int, Sightings]:
-        """Search these steps for rigid triples; writes what it finds into `out`, returns the sightings used."""
+    def _associated(self, steps: np.ndarray, out: Solution) -> dict[int, Solution]:
+        """Search these steps for rigid triples: the best into `out`; with its rivals into the result, where it has any."""
         limits = self.config.max_position_error_m, self.config.max_rotation_error_rad
-        found = {t: associate(self.uv[t], self.ok[t], self.sightings.take(np.array([t])), self.scene, limits)
-                 for t in steps}
-        hits = np.array([t for t in steps if found[t] is not None], int)
-        if not hits.size:
-            return {}
-        chosen = self.sightings.take(hits).choose(np.stack([found[t].choice for t in hits]))
-        R, p = np.stack([found[t].R for t in hits]), np.stack([found[t].p for t in hits])
-        solution = self._judge(refine(chosen, R, p, np.ones(len(hits), bool), self.scene), chosen)
-        solution.rival[:] = [found[t].rival for t in hits]
-        out.put(hits, solution)
-        return {t: chosen.take(np.array([i])) for i, t in enumerate(hits)}
+        rivals = {}
+        for t in steps:
+            found = associate(self.uv[t], self.ok[t], self.sightings.take(np.array([t])), self.scene, limits)
+            if found is None:
+                continue
+            n = len(found.R)
+            chosen = self.sightings.take(np.full(n, t)).choose(found.choice)
+            solution = self._judge(refine(chosen, found.R, found.p, np.ones(n, bool), self.scene), chosen)
+            solution.rival[:] = n > 1
+            out.put(np.array([t]), solution.take(np.array([0])))
+            self.used_sightings.put(np.array([t]), chosen.take(np.array([0])))
+            if n > 1:
+                rivals[t] = solution
+        return rivals
 
-    def _without_one(self, steps: np.ndarray, out: Solution, chosen: dict[int, Sightings]) -> None:
+    def _without_one(self, steps: np.ndarray, out: Solution) -> None:
         """Leave out the one blob that explains the disagreement, where exactly one does."""
         for t in steps:
-            if t not in chosen or out.used[t].sum() <= self.config.min_blobs:
+            if not out.poses.solved[t] or out.used[t].sum() <= self.config.min_blobs:
                 continue
             slots = np.argwhere(out.used[t])
-            trial = chosen[t].take(np.zeros(len(slots), int))
+            trial = self.used_sightings.take(np.full(len(slots), t))
             trial.weight[np.arange(len(slots)), slots[:, 0], slots[:, 1]] = 0.0
             R, p = (np.repeat(a[t:t + 1], len(slots), 0) for a in (out.poses.R, out.poses.p))
             poses = refine(trial, R, p, np.ones(len(slots), bool), self.scene)
             solution = self._judge(poses, trial)
             best = int(poses.chi2.argmin())
             similar = poses.chi2 < _CLEARLY_BETTER * max(poses.chi2[best], 1.0)
-            apart = ((np.linalg.norm(poses.p - poses.p[best], axis=-1) > solution.max_position_m[best])
-                     | (angle_between(poses.R, poses.R[best]) > solution.max_rotation_rad[best]))
+            apart = deviation(make(poses.R, poses.p), make(poses.R[best], poses.p[best]), solution.max_position_m[best],
+                              solution.max_rotation_rad[best]) > 1.0
             if solution.bounded[best] and not np.any(similar & apart):
                 out.put(np.array([t]), solution.take(np.array([best])))
+
+    def _confirm(self, out: Solution, rivals: dict[int, Solution]) -> None:
+        """Believe a pose that its own blobs cannot check where it lies on the path of the steps around it."""
+        trusted = out.bounded & ~out.rival
+        for t in np.flatnonzero(~trusted & out.enough):
+            options = rivals.get(t, out.take(np.array([t])))
+            path = make(out.poses.R, out.poses.p)
+            limits = out.max_position_m[t], out.max_rotation_rad[t]
+            fits = [k for k in np.flatnonzero(options.enough)
+                    if agrees(path, make(options.poses.R[k], options.poses.p[k]), t, trusted, limits)]
+            if len(fits) == 1:
+                out.put(np.array([t]), options.take(np.array(fits)))
+                out.confirmed[t] = True
