@@ -11,8 +11,8 @@ from ..geometry import PinholeCamera
 from ..geometry.se3 import angle_between
 from ..types import ActionChunk
 
-MASK_THRESHOLDS = (0.25, 0.5, 0.75)
-"""Heights at which the blobs of action images are cut into masks."""
+MASK_THRESHOLDS = (0.3, 0.5, 0.7)
+"""Heights at which the blobs of action images are cut into masks, all above the gripper's pedestal of 0.25."""
 POINT_THRESHOLDS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Distances on an image of POINT_IMAGE_PX a side, as benchmarks of point tracking have them (TAP-Vid)."""
 POINT_IMAGE_PX = 256

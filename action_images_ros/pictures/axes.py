@@ -74,12 +74,13 @@ class Axes:
             dot(self.image, point, colour, 3.5, bool(full))
 
     def band(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: tuple[int, int, int]) -> None:
-        """The area between two curves, mixed with what is there; cut at the panel's border."""
+        """The area between two curves, mixed with what is there; cut at the panel's border, left out at NaN."""
         good = np.isfinite(low) & np.isfinite(high)
-        if good.sum() < 2:
-            return
-        around = np.concatenate([np.stack([x[good], np.clip(low[good], *self.y)], -1),
-                                 np.stack([x[good], np.clip(high[good], *self.y)], -1)[::-1]])
         over = self.image.copy()
-        cv2.fillPoly(over, [fix(self.place(around))], colour, cv2.LINE_AA, _SUB_PX)
+        for run in np.split(np.flatnonzero(good), np.flatnonzero(np.diff(np.flatnonzero(good)) > 1) + 1):
+            if len(run) > 1:
+                upper = np.stack([x[run], np.clip(high[run], *self.y)], -1)
+                lower = np.stack([x[run], np.clip(low[run], *self.y)], -1)
+                around = self.place(np.concatenate([lower, upper[::-1]]))
+                cv2.fillPoly(over, [fix(around)], colour, cv2.LINE_AA, _SUB_PX)
         self.image[:] = cv2.addWeighted(over, 0.35, self.image, 0.65, 0)

@@ -57,7 +57,7 @@ def _components(image: np.ndarray, box: tuple[int, int, int, int], chunk: Action
         if i < 6:
             axes.band(t, made[:, i] - _SDS * sd[:, i], made[:, i] + _SDS * sd[:, i], (150, 185, 240))
         if true is not None:
-            axes.line(t, true[:, i], _TRUTH, 5)
+            axes.line(t, true[:, i], _TRUTH, 4)
         axes.line(t, made[:, i], _LINE, 2)
         axes.marks(t, made[:, i], _LINE, chunk.credible)
     write(image, "time since the observation (s)", (left + width // 2 - 90, top + height + 12))
