@@ -203,11 +203,12 @@ class _Run:
 
     def _weigh(self, robust: bool) -> None:
         """Student's t weights of points, and of the readings of poses (7 at a time)."""
+        share = self._seen.share
         if not robust:
-            self._weights, self._trust = np.ones(len(self._seen)), self.trusted.astype(float)
+            self._weights, self._trust = share, self.trusted.astype(float)
             return
         d2 = self.scaled()[self.used] ** 2
-        self._weights = (_FREEDOM + 2) / (_FREEDOM + d2)
+        self._weights = share * (_FREEDOM + 2) / (_FREEDOM + d2)
         p2 = (self.state.joints**2).sum(1) / self.joint_sd**2
         self._trust = self.trusted * (_FREEDOM + 7) / (_FREEDOM + p2)
 
@@ -272,7 +273,7 @@ class _Run:
         leverage = np.einsum("ij,ij->i", J @ self._inverse, J.toarray()).reshape(-1, 2).sum(1)
         for v in range(self._b._views):
             mine = views == v
-            left = (2 - w[mine] * leverage[mine]).sum()
+            left = (2 * self._seen.share[mine] - w[mine] * leverage[mine]).sum()
             if left > 2:
                 self.pixel_sd[v] = max(np.sqrt((self._weights[mine] * r2[mine]).sum() / left), _LEAST_PIXEL_SD)
         trust = np.repeat(self._trust, 7)

@@ -13,7 +13,8 @@ from .boards import Board, BoardKind
 _MIN_POINTS = 6
 _WINDOW_OF_SQUARE = 0.25
 _MAX_WINDOW_PX = 6
-_OFF_PLANE_PX = 4.0
+_OFF_PLANE_PX = (0.5, 4.0)
+_OFF_PLANE_OF_SQUARE = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class BoardDetector:
         for name, board in self._boards.items():
             charuco = board.kind is BoardKind.CHARUCO
             ids, uv = (_charuco if charuco else _tags)(self._detectors[name], board, np.ascontiguousarray(gray))
-            keep = _on_one_plane(board.points[ids, :2], uv)
+            keep = _on_one_plane(board, ids, uv)
             if keep.sum() >= _MIN_POINTS and _spans_a_plane(board.points[ids[keep], :2]):
                 found.append(Detection(name, ids[keep], uv[keep]))
         return tuple(found)
@@ -116,11 +117,12 @@ def _apply(H: np.ndarray, xy: np.ndarray) -> np.ndarray:
     return p[:, :2] / p[:, 2:]
 
 
-def _on_one_plane(xy: np.ndarray, uv: np.ndarray) -> np.ndarray:
+def _on_one_plane(board: Board, ids: np.ndarray, uv: np.ndarray) -> np.ndarray:
     """Which points agree with one plane seen through a mild lens; false corners do not."""
     if len(uv) < _MIN_POINTS:
         return np.zeros(len(uv), bool)
-    _, inside = cv2.findHomography(xy, uv, cv2.RANSAC, _OFF_PLANE_PX)
+    limit = float(np.clip(_OFF_PLANE_OF_SQUARE * _square_px(board, ids, uv), *_OFF_PLANE_PX))
+    _, inside = cv2.findHomography(board.points[ids, :2], uv, cv2.RANSAC, limit)
     return np.zeros(len(uv), bool) if inside is None else inside.ravel().astype(bool)
 
 

@@ -15,7 +15,7 @@ from ..errors import CalibrationError
 from ..geometry.se3 import angle_between, inverse, make
 from .detect import Detection
 from .handeye import Solver, hand_eye, mean_pose
-from .rig import ArmModel, BoardMount, CameraMount, Rig, RigCamera, Sample
+from .rig import ArmModel, BoardMount, CameraMount, Rig, RigCamera, Sample, moving
 
 _AMBIGUOUS = 1.6
 _TRIALS = 60
@@ -82,11 +82,6 @@ def start_values(rig: Rig, samples: list[Sample], arm: ArmModel) -> Start:
         raise CalibrationError(f"nothing ties {', '.join(missing)} to the rest; add poses in which it is seen together with "
                                "a camera or board that is already tied")
     return Start(cameras, boards)
-
-
-def moving(rig: Rig, view: str, board: str) -> bool:
-    """Whether the arm moves this board against this camera."""
-    return (rig.cameras[view].mount is CameraMount.EYE_IN_HAND) != (rig.boards[board].mount is BoardMount.GRIPPER)
 
 
 def _usable(seen: list[SeenBoard]) -> list[SeenBoard]:

@@ -9,8 +9,7 @@ import numpy as np
 from ..errors import CalibrationError
 from ..geometry.se3 import angle_between, so3_log
 from .handeye import mean_pose
-from .initial import moving
-from .rig import ArmModel, BoardMount, CameraMount, Rig, Sample
+from .rig import ArmModel, CameraMount, Rig, Sample, moving
 from .unknowns import Intrinsics
 
 _GRID = 4
@@ -146,7 +145,3 @@ def _axis(axis: np.ndarray) -> str:
 def _field(index: tuple[int, int]) -> str:
     rows, columns = ("top", "upper middle", "lower middle", "bottom"), ("left", "centre left", "centre right", "right")
     return f"{rows[index[0]]} {columns[index[1]]}"
-
-
-def carried_boards(rig: Rig) -> list[str]:
-    return [name for name, b in rig.boards.items() if b.mount is BoardMount.GRIPPER]

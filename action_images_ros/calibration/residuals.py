@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..geometry.se3 import hat, make, so3_exp
-from .rig import ArmModel, BoardMount, CameraMount, Rig, Sample
+from .rig import ArmModel, BoardMount, CameraMount, Rig, Sample, moving
 
 INTRINSICS = 9
 """fx fy cx cy k1 k2 p1 p2 k3: what may be re-estimated of a camera; k4 k5 k6 stay as given."""
@@ -46,7 +46,10 @@ def _moved(T: np.ndarray, step: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class Observations:
     """M seen points, flat. view, board, pose, group (M,): indices; group numbers the (pose, view, board)
-    detections. X (M, 3) m in the board frame, uv (M, 2) px."""
+    detections. X (M, 3) m in the board frame, uv (M, 2) px. share (M,): what a point counts for: 1, but where
+    neither the board nor the camera moves with the arm, all pictures of a point together count for one, because
+    they repeat each other's errors instead of averaging them out.
+    """
 
     view: np.ndarray
     board: np.ndarray
@@ -54,23 +57,29 @@ class Observations:
     group: np.ndarray
     X: np.ndarray
     uv: np.ndarray
+    share: np.ndarray
 
     @classmethod
     def gather(cls, rig: Rig, samples: list[Sample]) -> Observations:
         views, boards = list(rig.cameras), list(rig.boards)
-        rows, X, uv, group = [], [], [], 0
+        rows, X, uv, ids, group = [], [], [], [], 0
         for p, sample in enumerate(samples):
             for view, detections in sample.detections.items():
                 for d in detections:
                     rows += [(views.index(view), boards.index(d.board), p, group)] * len(d)
                     X.append(rig.boards[d.board].board.points[d.ids])
                     uv.append(d.uv)
+                    ids.append(d.ids)
                     group += 1
         index = np.array(rows, int).reshape(-1, 4)
-        return cls(*index.T, np.concatenate([np.zeros((0, 3)), *X]), np.concatenate([np.zeros((0, 2)), *uv]))
+        moved = np.array([[moving(rig, view, board) for board in boards] for view in views])
+        points = np.column_stack([index[:, :2], np.concatenate([np.zeros(0, int), *ids])])
+        _, back, count = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+        share = np.where(moved[index[:, 0], index[:, 1]], 1.0, 1.0 / count[back.ravel()])
+        return cls(*index.T, np.concatenate([np.zeros((0, 3)), *X]), np.concatenate([np.zeros((0, 2)), *uv]), share)
 
     def where(self, keep: np.ndarray) -> Observations:
-        return Observations(*(getattr(self, f)[keep] for f in ("view", "board", "pose", "group", "X", "uv")))
+        return Observations(*(getattr(self, f)[keep] for f in ("view", "board", "pose", "group", "X", "uv", "share")))
 
     def __len__(self) -> int:
         return len(self.uv)

@@ -89,9 +89,7 @@ class Rig:
             if not helpful:
                 raise CalibrationError(f"view {view} is carried by the arm, and so is every board: they never move against each "
                                        "other. Put a board on the table")
-        moves = any((c.mount is CameraMount.EYE_IN_HAND) != (b.mount is BoardMount.GRIPPER)
-                    for c in self.cameras.values() for b in self.boards.values())
-        if not moves:
+        if not any(moving(self, view, board) for view in self.cameras for board in self.boards):
             raise CalibrationError("no camera moves against any board; put a board on the gripper, or add a wrist camera")
 
     @property
@@ -134,3 +132,8 @@ def require_known(rig: Rig, samples: list[Sample]) -> None:
                     raise CalibrationError(f"pose {sample.name}, view {view}: board {d.board} has no point {d.ids.max()}")
                 if len(np.unique(d.ids)) != len(d):
                     raise CalibrationError(f"pose {sample.name}, view {view}: board {d.board} has a point twice; detect it again")
+
+
+def moving(rig: Rig, view: str, board: str) -> bool:
+    """Whether the arm moves this board against this camera."""
+    return (rig.cameras[view].mount is CameraMount.EYE_IN_HAND) != (rig.boards[board].mount is BoardMount.GRIPPER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import mujoco
@@ -40,11 +41,13 @@ class SimCell:
     """Physics at 2 ms a step. `time_s` advances only in `step`; every pose is in the base frame fr3_link0.
 
     Renders through OpenGL: use one cell from one thread. Raises SimError for what it cannot do.
+    extend: adds to the model before it is compiled (see boards.add_board).
     """
 
-    def __init__(self, config: SimCellConfig = SimCellConfig()):
+    def __init__(self, config: SimCellConfig = SimCellConfig(),
+                 extend: Callable[[mujoco.MjSpec], None] | None = None):
         self.config = config
-        self._model = build_model(config.views, config.image_size)
+        self._model = build_model(config.views, config.image_size, extend)
         self._data = mujoco.MjData(self._model)
         self._renderer: Renderer | None = None
         self._cameras: dict[str, PinholeCamera] = {}

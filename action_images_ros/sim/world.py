@@ -8,6 +8,7 @@ lack is mended here: gravity compensation, and fingers that inherit the arm's fr
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import mujoco
@@ -48,8 +49,12 @@ def robot_file() -> Path:
     return path
 
 
-def build_model(views: tuple[str, ...], image_size: tuple[int, int]) -> mujoco.MjModel:
-    """Compile the cell with one camera a view. Everything a scene changes is a model or mocap array."""
+def build_model(views: tuple[str, ...], image_size: tuple[int, int],
+                extend: Callable[[mujoco.MjSpec], None] | None = None) -> mujoco.MjModel:
+    """Compile the cell with one camera a view. Everything a scene changes is a model or mocap array.
+
+    extend: adds to the finished description before it is compiled (calibration boards).
+    """
     path = robot_file()
     spec = mujoco.MjSpec.from_file(str(path))
     spec.meshdir = str(path.parent / "meshes")
@@ -65,6 +70,8 @@ def build_model(views: tuple[str, ...], image_size: tuple[int, int]) -> mujoco.M
     _add_room(spec)
     for view in views:
         spec.worldbody.add_camera(name=view, fovy=45.0)
+    if extend is not None:
+        extend(spec)
     return spec.compile()
 
 
