@@ -1,7 +1,7 @@
 """Labelling a video with optical flow: the first step's blobs followed through every view, then triangulated.
 
-The control of mode label in `bench modes`. It is given what the model is given: the video, the calibration and the pose at
-its first frame.
+The control of mode label in `bench modes`. It is given what the model is given: the video, the calibration and the
+pose at its first frame.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..geometry.se3 import make
 _LUCAS_KANADE = {"winSize": (15, 15), "maxLevel": 3,
                  "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)}
 _THERE_AND_BACK_PX = 1.0
-_HAND_PX = 7
+_HAND_PX = 10
 _MAX_CORNERS, _MIN_CORNERS = 40, 3
 
 Follow = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -79,7 +79,7 @@ def averaged(rows: Sequence[Scores]) -> Scores:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model against a baseline on the same windows: mean gain, > 0 = better, and its 95 % interval."""
+    """A model against a baseline on the same windows: mean gain, > 0 is better, and its 95 % interval."""
 
     metric: str
     gain: float
