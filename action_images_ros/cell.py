@@ -7,6 +7,7 @@ The one place from which every node, launch file and data set learns where the c
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -202,7 +203,7 @@ def _camera(node: YamlNode, m: dict[str, YamlNode]) -> PinholeCamera:
 def _pose(node: YamlNode) -> np.ndarray:
     m = node.mapping(("translation_m", "quaternion_xyzw"))
     xyzw = np.array(m["quaternion_xyzw"].numbers(4))
-    length = float(np.linalg.norm(xyzw))
+    length = math.hypot(*xyzw)
     if abs(length - 1.0) > _QUAT_TOLERANCE:
         raise m["quaternion_xyzw"].fail(
             f"has length {length:.4g}; a rotation is a unit quaternion in the order x, y, z, w"

@@ -88,8 +88,9 @@ def load_yaml(path: str | Path) -> YamlNode:
 
 def parse_yaml(text: str, file: str) -> YamlNode:
     """`load_yaml` for text that is already in memory; `file` is its name in messages."""
-    loader = yaml.SafeLoader(text)
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             raise ConfigError(f"{file} is empty")
@@ -100,7 +101,8 @@ def parse_yaml(text: str, file: str) -> YamlNode:
     except (yaml.YAMLError, ValueError, RecursionError) as e:
         raise ConfigError(f"{file} is not valid YAML: {' '.join(str(e).split())}") from e
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _read(loader: yaml.SafeLoader, node: yaml.Node, file: str, key: str) -> YamlNode:

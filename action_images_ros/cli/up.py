@@ -18,7 +18,7 @@ _POLL_S = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="+", metavar="GRAPH [NAME:=VALUE ...]", help="policy or sim_cell, and its arguments")
+    parser.add_argument("words", nargs="+", metavar="GRAPH [NAME:=VALUE ...]", help="policy or sim_cell, and arguments")
     parser.add_argument("--show-args", action="store_true", help="list the graph's arguments and end")
     parser.add_argument("--print", action="store_true", dest="print_only", help="print the command lines and end")
     parser.add_argument("--log-dir", type=Path, help="where each node's output goes (default: runs/<time>/log)")

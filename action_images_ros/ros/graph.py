@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import yaml
+
 from ..cell import Cell
 from ..errors import ConfigError, one_of
 from ..geometry.se3 import quat_from_matrix
@@ -69,7 +71,15 @@ def _yaml_scalar(value: object) -> str:
         return text if "." in text or "n" in text else text.replace("e", ".0e") if "e" in text else text + ".0"
     if isinstance(value, int):
         return str(value)
-    return "'" + str(value).replace("'", "''") + "'"
+    return str(value) if _reads_as_itself(str(value)) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _reads_as_itself(text: str) -> bool:
+    """Whether plain YAML makes exactly this text of it."""
+    try:
+        return yaml.safe_load(text) == text
+    except (yaml.YAMLError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
-"""The node graph as launch actions. Imported by the launch files only: `launch` belongs to a ROS installation."""
+"""The node graph as launch actions, for the launch files: only there is `launch`, which belongs to a ROS installation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
-from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
-
-from launch import LaunchContext, LaunchDescription
+from typing import TYPE_CHECKING
 
 from .graph import Argument, NodeSpec
 from .runner import environment_defaults
+
+if TYPE_CHECKING:
+    from launch.actions import LogInfo
+    from launch_ros.actions import Node
+
+    from launch import LaunchContext, LaunchDescription
 
 _RESPAWN_S = 1.0
 
@@ -21,6 +21,11 @@ def description(
     arguments: tuple[Argument, ...], build: Callable[[Mapping[str, str]], tuple[NodeSpec, ...]]
 ) -> LaunchDescription:
     """Declares the arguments and starts what `build` makes of them."""
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+    from launch.substitutions import LaunchConfiguration
+
+    from launch import LaunchDescription
+
     declared = [
         DeclareLaunchArgument(
             a.name, default_value=a.default, description=a.description, choices=list(a.choices) or None
@@ -38,6 +43,9 @@ def description(
 
 def action(spec: NodeSpec, on_screen: bool) -> Node | LogInfo:
     """One node; a message in its place where it is optional and its package is not installed."""
+    from launch.actions import LogInfo, Shutdown
+    from launch_ros.actions import Node
+
     if spec.optional and not _installed(spec.package):
         return LogInfo(msg=f"{spec.name} is left out: package {spec.package} is not installed")
     inner = spec.ros_arguments()
@@ -56,6 +64,8 @@ def action(spec: NodeSpec, on_screen: bool) -> Node | LogInfo:
 
 
 def _installed(package: str) -> bool:
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
     try:
         get_package_prefix(package)
     except (PackageNotFoundError, LookupError):

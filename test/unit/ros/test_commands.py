@@ -1,0 +1,87 @@
+"""Command messages: what the controller makes, the cell reads back; and what a trajectory asks for at each instant."""
+
+import numpy as np
+import pytest
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Float64MultiArray
+
+from action_images_ros.control import FR3_HOME_Q, Fr3Kinematics
+from action_images_ros.errors import TransportError
+from action_images_ros.geometry.se3 import so3_exp
+from action_images_ros.ros import commands
+from action_images_ros.ros.messages import pose_from_message
+from action_images_ros.ros.setpoint import JointSetpoint, nearest_joints
+
+JOINTS = tuple(f"fr3_joint{i}" for i in range(1, 8))
+NAMES = commands.Names(JOINTS, ("f1", "f2"), "fr3_link0")
+KINEMATICS = Fr3Kinematics()
+COMMAND = commands.ArmCommand(FR3_HOME_Q, np.full(7, 0.1), KINEMATICS.fk(FR3_HOME_Q), 123, 0.02)
+
+
+def sent(interface: str):
+    kind = commands.ARM[interface]
+    msg = kind.make(COMMAND, NAMES)
+    assert type(msg) is kind.message
+    return deserialize_message(serialize_message(msg), kind.message)
+
+
+def test_every_joint_interface_carries_the_joints():
+    times, q = commands.read_joint_trajectory(sent("joint_trajectory"), JOINTS)
+    np.testing.assert_allclose(times, [0.02])
+    np.testing.assert_array_equal(q[0], FR3_HOME_Q)
+    np.testing.assert_array_equal(commands.read_joint_target(sent("joint_target"), JOINTS), FR3_HOME_Q)
+    np.testing.assert_array_equal(commands.read_values(sent("joint_positions"), 7, "x"), FR3_HOME_Q)
+
+
+def test_the_cartesian_interface_carries_the_pose():
+    np.testing.assert_allclose(pose_from_message(sent("cartesian_pose"), "fr3_link0"), COMMAND.base_T_tcp, atol=1e-9)
+
+
+def test_joints_are_read_by_name():
+    msg = sent("joint_trajectory")
+    msg.joint_names = msg.joint_names[::-1]
+    msg.points[0].positions = msg.points[0].positions[::-1]
+    np.testing.assert_array_equal(commands.read_joint_trajectory(msg, JOINTS)[1][0], FR3_HOME_Q)
+    msg.joint_names = ["other", *msg.joint_names[1:]]
+    with pytest.raises(TransportError, match="lacks fr3_joint7"):
+        commands.read_joint_trajectory(msg, JOINTS)
+
+
+def test_gripper_messages():
+    open_, shut = (commands.GRIPPER["position"].make(w, NAMES).data[0] for w in (0.08, 0.0))
+    assert (open_, shut) == (1.0, 0.0)
+    _, q = commands.read_joint_trajectory(commands.GRIPPER["position_trajectory"].make(0.06, NAMES), ("f1", "f2"))
+    assert q[-1].sum() == pytest.approx(0.06)
+
+
+def test_values_that_are_not_finite_or_too_few_are_refused():
+    with pytest.raises(TransportError, match="not finite"):
+        commands.read_values(Float64MultiArray(data=[float("inf")] * 7), 7, "joint positions")
+    with pytest.raises(TransportError, match="expected 7"):
+        commands.read_values(Float64MultiArray(data=[0.0]), 7, "joint positions")
+
+
+def test_a_trajectory_is_followed_from_where_the_set_point_is():
+    s = JointSetpoint(np.zeros(7))
+    s.follow(np.array([1.0]), np.ones((1, 7)), 10.0)
+    np.testing.assert_allclose(s.at(10.25), np.full(7, 0.25))
+    s.follow(np.array([0.5, 1.0]), np.stack([np.zeros(7), np.full(7, 2.0)]), 10.5)
+    np.testing.assert_allclose(s.at(10.75), np.full(7, 0.25))
+    np.testing.assert_allclose(s.at(11.25), np.full(7, 1.0))
+    np.testing.assert_allclose(s.at(99.0), np.full(7, 2.0))
+    s.jump(np.full(7, -1.0), 12.0)
+    np.testing.assert_allclose(s.at(12.0), np.full(7, -1.0))
+    with pytest.raises(TransportError, match="increase"):
+        s.follow(np.array([0.2, 0.1]), np.zeros((2, 7)), 13.0)
+
+
+def test_a_pose_is_reached_by_a_small_motion_of_the_joints():
+    T = KINEMATICS.fk(FR3_HOME_Q)
+    T[:3, 3] += (0.02, -0.01, 0.015)
+    T[:3, :3] = so3_exp(np.array([0.05, 0.0, -0.05])) @ T[:3, :3]
+    q = nearest_joints(KINEMATICS, T, FR3_HOME_Q)
+    np.testing.assert_allclose(KINEMATICS.fk(q), T, atol=2e-4)
+    assert np.abs(q - FR3_HOME_Q).max() < 0.2
+    T[:3, 3] = (2.0, 0.0, 0.5)
+    with pytest.raises(TransportError, match="out of reach"):
+        nearest_joints(KINEMATICS, T, FR3_HOME_Q)
