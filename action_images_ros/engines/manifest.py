@@ -69,11 +69,18 @@ class GraphManifest:
             manifest = cls(**raw)
         except (ValueError, TypeError, KeyError, AttributeError) as e:
             raise EngineError(f"{path} is not a manifest of exported graphs ({e!r}); {remedy(directory)}") from e
-        for graph in manifest.graphs:
-            if Path(graph.file).name != graph.file:
-                raise EngineError(f"{path} names {graph.file!r}, which is not a file of its directory; "
-                                  + remedy(directory))
+        faults = manifest._faults()
+        if faults:
+            raise EngineError(f"{path} {faults[0]}; {remedy(directory)}")
         return manifest
+
+    def _faults(self) -> list[str]:
+        faults = [] if self.graphs else ["lists no graphs"]
+        for graph in self.graphs:
+            if Path(graph.file).name != graph.file:
+                faults.append(f"names {graph.file!r}, which is not a file of its directory")
+            faults += [f"names a weight {n!r} that it does not list" for n in graph.weights if n not in self.tensors]
+        return faults
 
 
 def config_sha256(config: ModelConfig) -> str:
