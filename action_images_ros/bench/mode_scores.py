@@ -90,7 +90,8 @@ class Comparison:
         return "better" if self.interval[0] > 0 else "worse" if self.interval[1] < 0 else "undecided"
 
 
-def compared(model: Sequence[Scores], baseline: Sequence[Scores], metrics: Sequence[str], seed: int) -> list[Comparison]:
+def compared(model: Sequence[Scores], baseline: Sequence[Scores], metrics: Sequence[str],
+             seed: int) -> list[Comparison]:
     """Paired by window; metrics that one of them lacks are left out."""
     out = []
     for metric in metrics:

@@ -85,7 +85,7 @@ def _actions(args: argparse.Namespace, mode: Mode, config: ModelConfig) -> tuple
                                f"{config.dt_s:g} s apart, the first at the observation")
         return poses, openness
     if mode is Mode.VIDEO:
-        return np.zeros((0, 4, 4)), np.zeros(0)
+        return np.eye(4)[None], np.ones(1)  # this mode has no actions and does not look at it
     if args.pose is None:
         raise ConfigError(f"mode {mode.value} starts from the robot's state; give --pose X Y Z QX QY QZ QW "
                           "(and --openness)")
@@ -147,7 +147,7 @@ def _from_episode(args: argparse.Namespace, mode: Mode, config: ModelConfig) -> 
     video = tuple(SyncedFrames(views, tuple(episode.images[row]), episode.cameras, (stamp,) * len(views))
                   for row, stamp in zip(rows, stamps))
     poses, openness = episode.base_T_tcps[rows], episode.openness[rows]
-    known = {Mode.WORLD: len(rows), Mode.VIDEO: 0}.get(mode, 1)
+    known = len(rows) if mode is Mode.WORLD else 1
     return Request(video if mode is Mode.LABEL else video[:1], poses[:known], openness[:known],
                    args.instruction or episode.instructions[0], ActionChunk.from_poses(poses, openness), video)
 

@@ -38,7 +38,7 @@ def straight(n=T, step=(-0.01, 0.012, -0.012), turn=(0.0, 0.0, 0.02), start=(0.4
 
 
 def film(poses, seed=0):
-    """(T, V, H, W, 3): a textured card fixed to the tool, in the plane of the three points, before a still background."""
+    """(T, V, H, W, 3): a textured card fixed to the tool, in the plane of its three points, before a still wall."""
     rng = np.random.default_rng(seed)
     card = cv2.resize(rng.integers(0, 256, (10, 10), np.uint8), (80, 80), interpolation=cv2.INTER_CUBIC)
     back = [cv2.resize(rng.integers(90, 160, (8, 8), np.uint8), SIZE, interpolation=cv2.INTER_CUBIC) for _ in CAMERAS]

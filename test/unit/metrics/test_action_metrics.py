@@ -19,7 +19,8 @@ from action_images_ros.metrics.intervals import bootstrap_interval
 from action_images_ros.types import ActionChunk
 
 DOWN = np.diag([1.0, -1.0, -1.0])
-CAMERA = PinholeCamera(np.array([[100.0, 0, 47.5], [0, 100.0, 47.5], [0, 0, 1]]), (96, 96), make(DOWN, np.array([0.5, 0, 1.2])))
+K = np.array([[100.0, 0, 47.5], [0, 100.0, 47.5], [0, 0, 1]])
+CAMERA = PinholeCamera(K, (96, 96), make(DOWN, np.array([0.5, 0, 1.2])))
 
 
 def poses(n, step=(0.01, 0.0, 0.0)):
