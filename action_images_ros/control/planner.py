@@ -146,11 +146,10 @@ class Planner:
         if margin.min() < 0.0:
             worst = int(margin.min(axis=0).argmin()) + 1
             raise ChunkRefused(Refusal.UNREACHABLE, f"joint {worst} would leave its range")
-        reached = self._kinematics.fk(between)
-        violation = self._workspace.violation(reached)
+        violation, clearance_m = self._workspace.path_violation(self._kinematics.fk(between))
         if violation:
             raise ChunkRefused(Refusal.OUTSIDE_WORKSPACE, violation)
-        return Plan(poses, joints, float(self._workspace.distance(reached).min()))
+        return Plan(poses, joints, clearance_m)
 
 
 def _knot_times(new: PosePath, now_s: float) -> tuple[np.ndarray, np.ndarray]:

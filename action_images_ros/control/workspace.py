@@ -50,8 +50,11 @@ class Workspace:
     def clearances(self, base_T_tcps: np.ndarray) -> tuple[tuple[str, np.ndarray], ...]:
         """Signed distance (N,) m of poses (N, 4, 4) to each boundary, by name; negative = violated."""
         poses = np.asarray(base_T_tcps, float).reshape(-1, 4, 4)
-        points = transform(poses[:, None], self._tool)
-        tcp = poses[:, :3, 3]
+        return self._clearances(transform(poses[:, None], self._tool))
+
+    def _clearances(self, points: np.ndarray) -> tuple[tuple[str, np.ndarray], ...]:
+        """As `clearances`, of tool points (N, P, 3)."""
+        tcp = points[:, 0]
         found = [("workspace box", np.minimum(tcp - self._low, self._high - tcp).min(axis=1))]
         if self.table_z_m is not None:
             found.append(("table", points[..., 2].min(axis=1) - self.table_z_m))
@@ -65,14 +68,25 @@ class Workspace:
 
     def violation(self, base_T_tcps: np.ndarray) -> str:
         """"" when every pose (N, 4, 4) keeps margin_m; else the worst one, what it violates and by how much."""
-        name, worst = "", self.margin_m
-        for boundary, distance in self.clearances(base_T_tcps):
+        return self.path_violation(base_T_tcps, between=0)[0]
+
+    def path_violation(self, base_T_tcps: np.ndarray, between: int = 4) -> tuple[str, float]:
+        """The same for consecutive poses of a path, with `between` more places looked at from each to the next
+        (tool points on straight lines), so that nothing thin is stepped over; and the smallest distance (m)."""
+        points = transform(np.asarray(base_T_tcps, float).reshape(-1, 1, 4, 4), self._tool)
+        share = np.arange(between + 1)[None, :, None, None] / (between + 1)
+        filled = (points[:-1, None] * (1.0 - share) + points[1:, None] * share).reshape(-1, *points.shape[1:])
+        points = np.concatenate([filled, points[-1:]])
+        name, worst = "", float("inf")
+        for boundary, distance in self._clearances(points):
             k = int(distance.argmin())
             if distance[k] < worst:
                 worst = float(distance[k])
-                x, y, z = np.asarray(base_T_tcps, float).reshape(-1, 4, 4)[k, :3, 3]
+                x, y, z = points[k, 0]
                 name = f"{boundary} at TCP ({x:.3f}, {y:.3f}, {z:.3f}) m"
-        return f"{1e3 * (self.margin_m - worst):.1f} mm beyond the {name}" if name else ""
+        if worst >= self.margin_m:
+            return "", worst
+        return f"{1e3 * (self.margin_m - worst):.1f} mm beyond the {name}", worst
 
 
 def _require_box(name: str, low, high) -> None:

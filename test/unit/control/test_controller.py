@@ -120,6 +120,18 @@ def test_speed_factor_scales_time():
     assert fast.base_T_tcp[1, 3] > 0.08
 
 
+def test_a_timer_that_skips_periods_changes_neither_speed_nor_limits():
+    steady, skipping = enabled(), enabled()
+    for made in (steady, skipping):
+        assert send(made, StraightLinePolicy(goal())).accepted
+    steady.run(1.2)
+    for _ in range(40):
+        skipping.now_s += 0.02
+        skipping.period()
+    apart = steady.log[-1].base_T_tcp_command[:3, 3] - skipping.log[-1].base_T_tcp_command[:3, 3]
+    assert np.linalg.norm(apart) < 2e-3
+
+
 def test_a_first_chunk_that_took_long_to_compute_is_played_from_its_beginning():
     made = enabled()
     assert send(made, StraightLinePolicy(goal()), latency_s=1.0).accepted
@@ -397,7 +409,7 @@ def test_closed_loop_loses_no_speed_to_the_arms_lag():
     """Each observation shows the arm behind its command; a controller that ignored it would step back every time."""
     times = []
     for lag in (0.0, 0.15):
-        made = enabled(arm=TrailingArm(lag_s=lag, delay_s=0.0))
+        made = enabled(arm=TrailingArm(lag_s=lag, delay_s=0.0), chunks=ChunkRules(align_s=0.0))
         start = made.now_s
         target = goal(0.5, 0.3, 0.2)
         follow(made, StraightLinePolicy(target), 5.0)

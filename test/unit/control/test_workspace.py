@@ -42,6 +42,14 @@ def test_violation_names_the_boundary_the_place_and_the_depth():
     assert "table" in text and "20.0 mm" in text and "(0.500, 0.100, -0.020)" in text
 
 
+def test_nothing_thin_is_stepped_over_on_a_path():
+    wall = cell(keep_out_boxes_m=(((0.4, 0.018, 0.0), (0.6, 0.030, 0.5)),))
+    steps = poses((0.5, 0.0, 0.2), (0.5, 0.04, 0.2), (0.5, 0.08, 0.2))
+    assert wall.violation(steps) == ""
+    text, distance = wall.path_violation(steps)
+    assert "keep-out box 0" in text and distance < 0.0
+
+
 def test_margin_counts():
     assert cell(margin_m=0.02).violation(poses((0.21, 0.0, 0.4))) != ""
     assert cell(margin_m=0.005).violation(poses((0.21, 0.0, 0.4))) == ""
