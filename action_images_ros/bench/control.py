@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
         for row in measure(rate_hz, args.seconds):
             rows.append(row)
             print(f"{row['rate_hz']:8.0f} {row['call']:8s} {row['calls']:6d} {row['mean_us']:9.1f} "
-                  f"{row['p50_us']:9.1f} {row['p99_us']:9.1f} {row['max_us']:9.1f} {row['cpu_mean_us']:12.1f}", flush=True)
+                  f"{row['p50_us']:9.1f} {row['p99_us']:9.1f} {row['max_us']:9.1f} {row['cpu_mean_us']:12.1f}",
+                  flush=True)
     if args.json:
         args.json.write_text(json.dumps({"rows": rows}, indent=2))
     return 0
