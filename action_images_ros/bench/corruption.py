@@ -32,7 +32,7 @@ class Errors:
 
 
 @dataclass(frozen=True)
-class TestChunk:
+class DrawnChunk:
     """poses (T, 4, 4), openness (T,), cameras V, images (T, V, H, W, 3) uint8."""
 
     poses: np.ndarray
@@ -42,7 +42,7 @@ class TestChunk:
 
 
 def make_chunk(rng: np.random.Generator, size: int, steps: int = 41, views: int = 2, errors: Errors = Errors(),
-               encoding: ActionEncoding = ActionEncoding()) -> TestChunk:
+               encoding: ActionEncoding = ActionEncoding()) -> DrawnChunk:
     """A smooth random motion above a table, seen by cameras about 1.2 m away and 60-70 degrees apart."""
     poses, openness = _motion(rng, steps)
     cameras = _cameras(rng, size, views)
@@ -51,12 +51,12 @@ def make_chunk(rng: np.random.Generator, size: int, steps: int = 41, views: int 
         cameras, uv = _aim_at_border(rng, cameras, uv, encoding.sigma_px((size, size)))
     plain = Errors(noise=errors.noise)
     if errors == plain and not errors.noise:
-        return TestChunk(poses, openness, cameras, encode(poses, openness, cameras, encoding))
+        return DrawnChunk(poses, openness, cameras, encode(poses, openness, cameras, encoding))
     images = np.empty((steps, views, size, size, 3), np.uint8)
     background = _backgrounds(rng, size, views, errors.background)
     for t in range(steps):
         images[t] = _draw_step(rng, uv[t], openness[t], size, errors, encoding, background)
-    return TestChunk(poses, openness, cameras, images)
+    return DrawnChunk(poses, openness, cameras, images)
 
 
 def _motion(rng: np.random.Generator, steps: int) -> tuple[np.ndarray, np.ndarray]:

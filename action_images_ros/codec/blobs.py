@@ -18,6 +18,7 @@ _LOG_WIDTH_SD = 0.3
 _OFFSET_SD = 0.05
 _BLUE_OFFSET_SD = 0.03
 _MAX_LOG_WIDTH = 0.8
+_TOO_HIGH, _FULL = 1.05, 0.97
 _START_NOISE2 = 1e-4
 _PRIOR_NOISE2 = 1e-4  # what a window leaves unexplained is never trusted to be less
 _MIN_NOISE = 2e-4
@@ -122,6 +123,7 @@ def _step(state: np.ndarray, windows: list[np.ndarray], grid: Grid, is_blue: np.
     g, by_x, by_y, by_width, ones, residual = np.moveaxis(rows, 1, 0)
     np.multiply(inside, r2 <= _radius2(state, var, grid, is_blue, pedestal)[:, None, None], out=ones)
     np.multiply(np.exp(decay * dy2)[:, :, None], np.exp(decay * dx2)[:, None, :], out=g)
+    _drop_saturated(state, g, ones)
     g *= ones
     np.multiply(g, dx[:, None, :], out=by_x)
     np.multiply(g, dy[:, :, None], out=by_y)
@@ -140,6 +142,13 @@ def _step(state: np.ndarray, windows: list[np.ndarray], grid: Grid, is_blue: np.
     step = np.linalg.solve(normal, (slope - pull * state)[..., None])[..., 0]
     left = gram[:, 5, 5] - 2 * (step * slope).sum(-1) + (step[:, None] @ data @ step[:, :, None])[:, 0, 0]
     return step, np.maximum(left / np.maximum(gram[:, 4, 4] - 4.0, 1.0), _MIN_NOISE**2), normal
+
+
+def _drop_saturated(state: np.ndarray, g: np.ndarray, ones: np.ndarray) -> None:
+    """Cells at which a blob drawn too high was cut off at full scale do not count."""
+    high = np.flatnonzero(state[:, 0] + state[:, 4] > _TOO_HIGH)
+    limit = ((_FULL - state[high, 4]) / state[high, 0]).astype(np.float32)
+    ones[high] *= g[high] < limit[:, None, None]
 
 
 def _radius2(state: np.ndarray, var: np.ndarray, grid: Grid, is_blue: np.ndarray, pedestal: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from ..geometry.se3 import angle_between, interpolate
 
 _REACH = 3  # steps to either side
-_AGREE = 0.8  # of what is credible
+_AGREE = 0.6  # of what is credible
 _JUMP = 3.0  # times what is credible, beyond the motion of the steps around
 
 
@@ -42,15 +42,13 @@ def jumps(poses: np.ndarray, trusted: np.ndarray, max_position_m: np.ndarray,
           max_rotation_rad: np.ndarray) -> np.ndarray:
     """Trusted steps (T,) bool that leave the path of their neighbours, poses (T, 4, 4), by far more than these move."""
     out = np.zeros(len(poses), bool)
-    for i in np.flatnonzero(trusted):
-        pair = neighbours(trusted, i)
-        if pair is None:
-            continue
-        a, b = pair
-        limits = max_position_m[i], max_rotation_rad[i]
-        s = np.array((i - a) / (b - a))
-        inside = a < i < b
-        expected = interpolate(poses[a], poses[b], s) if inside else poses[b]
-        motion = deviation(poses[a], poses[b], *limits) * (1.0 if inside else 1.0 + _REACH)
-        out[i] = deviation(poses[i], expected, *limits) > _JUMP + motion
+    found = [(i, *pair) for i in np.flatnonzero(trusted).tolist() if (pair := neighbours(trusted, i)) is not None]
+    if not found:
+        return out
+    i, a, b = np.array(found).T
+    limits = max_position_m[i], max_rotation_rad[i]
+    inside = (a < i) & (i < b)
+    expected = interpolate(poses[a], poses[b], np.where(inside, (i - a) / (b - a), 1.0))
+    motion = deviation(poses[a], poses[b], *limits) * np.where(inside, 1.0, 1.0 + _REACH)
+    out[i] = deviation(poses[i], expected, *limits) > _JUMP + motion
     return out

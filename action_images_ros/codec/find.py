@@ -15,6 +15,7 @@ from .grid import Grid, add_up, peaks
 _BLUE_LIFT = 0.15
 _SEARCH_LOSS = 1.25  # height of a drawn blob over that of its smoothed image
 _BACKGROUND_ROUNDS = 2
+_BACKGROUND_DOUBT = 0.25
 _APART_SIGMA = 1.4
 
 
@@ -90,8 +91,9 @@ class Finder:
         return xy * stride + origin, response * _SEARCH_LOSS + self.encoding.pedestal * self.is_blue[which]
 
     def _remove_background(self, found: list[Blobs]) -> None:
-        """Take a significant background off the planes and fit again."""
+        """Take a significant background off the planes and fit again; a share of what that moves a blob stays in doubt."""
         which = np.arange(len(self.planes))
+        before = [b.xy.copy() for b in found]
         for _ in range(_BACKGROUND_ROUNDS):
             some = self.planes if len(which) == len(self.planes) else self.planes[which]
             slow, significant = background.estimate(some, [b.take(which) for b in found], self.grid,
@@ -101,6 +103,9 @@ class Finder:
                 break
             self.planes[which] -= background.draw(slow[significant], *self.planes.shape[1:])
             self._fit_again(found, which)
+        for blobs, xy in zip(found, before):
+            doubt = _BACKGROUND_DOUBT * np.linalg.norm(blobs.xy - xy, axis=-1)
+            blobs.cov += doubt[:, None, None] ** 2 * np.eye(2)
 
     def _fit_again(self, found: list[Blobs], which: np.ndarray) -> None:
         """Fit every blob of these planes from where it is, without the others."""

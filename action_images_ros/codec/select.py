@@ -113,7 +113,7 @@ class Selector:
                         *np.zeros((3, len(position)), bool), config.min_blobs)
 
     def _associated(self, steps: np.ndarray, out: Solution) -> dict[int, Solution]:
-        """Search these steps for rigid triples: the best into `out`; with its rivals into the result, where it has any."""
+        """Search these steps for rigid triples: the best into `out`; its rivals with it into the result."""
         limits = self.config.max_position_error_m, self.config.max_rotation_error_rad
         rivals = {}
         for t in steps:
