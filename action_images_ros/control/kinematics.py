@@ -34,6 +34,9 @@ class Kinematics(Protocol):
     def fk_jacobian(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both at once."""
 
+    def joint_origins(self, q: np.ndarray) -> np.ndarray:
+        """q (..., 7) -> where the seven joints are, (..., 7, 3) m in the base frame, base to tip."""
+
 
 def franka_hand_flange_T_tcp() -> np.ndarray:
     """Flange (`fr3_link8`) to `fr3_hand_tcp` of the Franka Hand: -45 deg about z, 0.1034 m out."""
@@ -96,3 +99,8 @@ class Fr3Kinematics:
     def jacobian(self, q: np.ndarray) -> np.ndarray:
         """Geometric Jacobian (..., 6, 7) at q (..., 7), linear over angular, base frame."""
         return self.fk_jacobian(q)[1]
+
+    def joint_origins(self, q: np.ndarray) -> np.ndarray:
+        """q (..., 7) rad -> origins of the Denavit-Hartenberg frames (..., 7, 3) m: the fourth is the elbow, the
+        fifth and sixth the wrist."""
+        return np.stack([frame[..., :3, 3] for frame in self._frames(np.asarray(q, float))], -2)

@@ -62,6 +62,16 @@ class MujocoKinematics:
         lead = q.shape[:-1]
         return np.reshape(poses, lead + (4, 4)), np.reshape(jacobians, lead + (6, 7))
 
+    def joint_origins(self, q: np.ndarray) -> np.ndarray:
+        """q (..., 7) rad -> the joints' anchors (..., 7, 3) m in the base frame."""
+        q = np.asarray(q, float)
+        anchors = np.empty(q.shape + (3,))
+        for row, out in zip(q.reshape(-1, 7), anchors.reshape(-1, 7, 3), strict=True):
+            self._one(row)
+            R = self._data.xmat[self._base].reshape(3, 3).T
+            out[:] = (self._data.xanchor[self._joint_ids] - self._data.xpos[self._base]) @ R.T
+        return anchors
+
     def _one(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._data.qpos[self._qpos] = q
         self._mj.mj_kinematics(self._model, self._data)

@@ -147,6 +147,7 @@ class Planner:
             worst = int(margin.min(axis=0).argmin()) + 1
             raise ChunkRefused(Refusal.UNREACHABLE, f"joint {worst} would leave its range")
         violation, clearance_m = self._workspace.path_violation(self._kinematics.fk(between))
+        violation = violation or self._workspace.arm_violation(self._kinematics.joint_origins(between))
         if violation:
             raise ChunkRefused(Refusal.OUTSIDE_WORKSPACE, violation)
         return Plan(poses, joints, clearance_m)

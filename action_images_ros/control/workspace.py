@@ -12,6 +12,8 @@ from ..geometry.se3 import transform
 FRANKA_HAND_POINTS_M = ((0.0, 0.0, 0.0), (0.0, 0.102, -0.045), (0.0, -0.102, -0.045))
 """TCP and the two lower outer corners of the Franka Hand, in the TCP frame: what meets a table first."""
 
+_FOREARM_POINTS = 5
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -20,7 +22,8 @@ class Workspace:
     box_min_m, box_max_m: the TCP stays inside this box. keep_out_boxes_m: (min, max) corners of boxes
     that no tool point may enter. table_z_m: no tool point goes below it; None where there is no table.
     margin_m: distance to keep from all of them. tool_points_m: points of the tool in the TCP frame,
-    the first is the TCP. Raises ConfigError naming what is malformed.
+    the first is the TCP. arm_radius_m: how far the arm from the elbow on reaches around the line through
+    its joints; it keeps out of the boxes and above the table too. Raises ConfigError naming what is malformed.
     """
 
     box_min_m: tuple[float, float, float]
@@ -29,6 +32,7 @@ class Workspace:
     table_z_m: float | None = None
     margin_m: float = 0.005
     tool_points_m: tuple[tuple[float, float, float], ...] = FRANKA_HAND_POINTS_M
+    arm_radius_m: float = 0.08
 
     def __post_init__(self) -> None:
         _require_box("workspace box", self.box_min_m, self.box_max_m)
@@ -55,7 +59,12 @@ class Workspace:
     def _clearances(self, points: np.ndarray) -> tuple[tuple[str, np.ndarray], ...]:
         """As `clearances`, of tool points (N, P, 3)."""
         tcp = points[:, 0]
-        found = [("workspace box", np.minimum(tcp - self._low, self._high - tcp).min(axis=1))]
+        box = ("workspace box", np.minimum(tcp - self._low, self._high - tcp).min(axis=1))
+        return (box, *self._obstacles(points))
+
+    def _obstacles(self, points: np.ndarray) -> tuple[tuple[str, np.ndarray], ...]:
+        """Signed distance (N,) m of the nearest of points (N, P, 3) to the table and to each keep-out box."""
+        found = []
         if self.table_z_m is not None:
             found.append(("table", points[..., 2].min(axis=1) - self.table_z_m))
         for i, (low, high) in enumerate(self._boxes):
@@ -87,6 +96,17 @@ class Workspace:
         if worst >= self.margin_m:
             return "", worst
         return f"{1e3 * (self.margin_m - worst):.1f} mm beyond the {name}", worst
+
+    def arm_violation(self, joint_origins: np.ndarray) -> str:
+        """"" when the arm from the elbow to the wrist keeps clear; joint_origins (N, 7, 3) m in the base frame."""
+        origins = np.asarray(joint_origins, float)
+        share = np.linspace(0.0, 1.0, _FOREARM_POINTS)[:, None]
+        forearm = origins[:, 3:4] * (1.0 - share) + origins[:, 4:5] * share
+        for boundary, distance in self._obstacles(np.concatenate([forearm, origins[:, 6:]], 1)):
+            short = self.arm_radius_m + self.margin_m - distance.min()
+            if short > 0.0:
+                return f"the arm would be {1e3 * short:.0f} mm too near the {boundary}"
+        return ""
 
 
 def _require_box(name: str, low, high) -> None:

@@ -48,6 +48,11 @@ def test_jacobians_are_those_of_the_published_model(published, joints):
     np.testing.assert_allclose(Fr3Kinematics().jacobian(joints), published.jacobian(joints), atol=1e-6)
 
 
+def test_joints_are_where_the_published_model_has_them(published, joints):
+    ours, theirs = Fr3Kinematics().joint_origins(joints), published.joint_origins(joints)
+    np.testing.assert_allclose(ours[:, 2:], theirs[:, 2:], atol=1e-6)
+
+
 def test_hand_points_down_in_front_of_the_base_when_ready():
     pose = Fr3Kinematics().fk(FR3_HOME_Q)
     np.testing.assert_allclose(pose[:3, :3], np.diag([1.0, -1.0, -1.0]), atol=1e-12)

@@ -154,6 +154,15 @@ def test_a_detour_between_two_good_poses_is_seen():
     assert refusal(lambda: made.replace_tail(rest(made), path, 0.0, resting=True)) is Refusal.OUTSIDE_WORKSPACE
 
 
+def test_a_box_that_only_the_elbow_would_meet_is_kept_out_of():
+    elbow = ARM.joint_origins(FR3_HOME_Q)[3] + np.array([0.0, 0.18, 0.0])
+    beside = (tuple(elbow - [0.1, 0.05, 0.1]), tuple(elbow + [0.1, 0.05, 0.1]))
+    made = Planner(CONFIG, ARM, replace(CELL, keep_out_boxes_m=(beside,)))
+    assert made._workspace.violation(HOME) == ""
+    turned = towards((0.25, 0.22, 0.45))
+    assert refusal(lambda: made.replace_tail(rest(made), turned, 0.0, resting=True)) is Refusal.OUTSIDE_WORKSPACE
+
+
 def test_the_distance_to_the_borders_is_known_before_moving():
     made = planner()
     plan = made.replace_tail(rest(made), towards((0.7, 0.0, 0.3)), 0.0, resting=True)

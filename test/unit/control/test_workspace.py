@@ -55,6 +55,17 @@ def test_margin_counts():
     assert cell(margin_m=0.005).violation(poses((0.21, 0.0, 0.4))) == ""
 
 
+def test_the_forearm_keeps_its_radius_from_boxes_between_its_joints():
+    origins = np.zeros((1, 7, 3))
+    origins[0, 3:5] = [(0.3, 0.0, 0.7), (0.5, 0.0, 0.5)]
+    origins[0, 5:] = (0.55, 0.0, 0.5)
+    beside = cell(keep_out_boxes_m=(((0.35, 0.07, 0.55), (0.45, 0.2, 0.65)),))
+    assert "keep-out box 0" in beside.arm_violation(origins)
+    assert "30 mm" in cell(keep_out_boxes_m=(((0.3, 0.05, 0.4), (0.6, 0.2, 0.9)),)).arm_violation(origins)
+    assert cell(keep_out_boxes_m=(((0.35, 0.09, 0.55), (0.45, 0.2, 0.65)),)).arm_violation(origins) == ""
+    assert "table" in cell(table_z_m=0.45).arm_violation(origins)
+
+
 @pytest.mark.parametrize("bad, name", [
     (dict(box_min_m=(0.9, 0, 0)), "workspace box"),
     (dict(keep_out_boxes_m=(((0, 0, 0), (0, 1, 1)),)), r"keep_out_boxes_m\[0\]"),
