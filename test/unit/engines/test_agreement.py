@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import CONFIG
+from engine_models import CONFIG
 
 from action_images_ros.engines import EngineOptions, Precision, load_engine
 from action_images_ros.engines.verify import random_canvas, velocity_error

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CONFIG
+from engine_models import CONFIG
 
 from action_images_ros.engines import EngineOptions, Precision, load_engine
 from action_images_ros.engines.base import PREFERENCE

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from conftest import CONFIG
+from engine_models import CONFIG
 from safetensors.numpy import load_file
 
 from action_images_ros.cli import main

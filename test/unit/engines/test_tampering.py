@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import CONFIG, write_model
+from engine_models import CONFIG, write_model
 from safetensors.numpy import load_file, save_file
 
 from action_images_ros.engines import EngineOptions, load_engine
