@@ -9,17 +9,23 @@ import pkgutil
 from pathlib import Path
 
 from .. import bench
+from . import OneLineParser
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_subparsers(dest="benchmark", required=True, metavar="NAME")
-    for name, summary in benchmarks().items():
-        chosen = group.add_parser(name, help=summary, description=summary)
-        importlib.import_module(f"{bench.__name__}.{name}").add_arguments(chosen)
+    found = benchmarks()
+    parser.epilog = "benchmarks:\n" + "\n".join(f"  {name:12} {summary}" for name, summary in found.items())
+    parser.add_argument("benchmark", metavar="NAME", choices=found, help="one of those below")
+    parser.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER,
+                        help="its own arguments (action-images bench NAME --help)")
 
 
 def run(args: argparse.Namespace) -> int:
-    return importlib.import_module(f"{bench.__name__}.{args.benchmark}").run(args)
+    module = importlib.import_module(f"{bench.__name__}.{args.benchmark}")
+    parser = OneLineParser(prog=f"action-images bench {args.benchmark}", description=module.__doc__,
+                           formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(args.arguments))
 
 
 def benchmarks() -> dict[str, str]:

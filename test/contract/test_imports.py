@@ -28,6 +28,7 @@ NEIGHBOURS = {
     ("cell", "yaml_tree"): "a cell is read from YAML, with the line of every error",
     ("model", "codec"): "the current action enters the canvas as an action image, encoded as the model's config says",
     ("engines", "model"): "an engine is a model.Denoiser made from a model directory",
+    ("training", "sim"): "every other object of a recorded simulated scene is a further demonstration",
     ("cli", "bench"): "`action-images bench` lists and starts the benchmarks",
 }
 
@@ -207,7 +208,7 @@ assert np.abs(chunk.base_T_tcps - poses).max() < 1e-3, chunk.base_T_tcps
 
 def run_blocked(blocked: set[str], modules: list[str], then: str = "") -> subprocess.CompletedProcess:
     code = f"BLOCKED = {blocked!r}\nMODULES = {modules!r}\n{BLOCK}\n{then}"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT.parent)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, cwd=ROOT.parent)
 
 
 def modules_of(rooms: set[str]) -> list[str]:

@@ -144,22 +144,22 @@ def test_ci_runs_the_tests():
 
 
 class TestCommandLine:
-    def run(self, *words):
-        return subprocess.run([sys.executable, "-m", "action_images_ros.cli", *words], capture_output=True, text=True,
-                              cwd=ROOT)
-
     def test_help_lists_the_subcommands_that_exist(self):
-        listed = self.run("--help").stdout
+        done = subprocess.run([sys.executable, "-m", "action_images_ros.cli", "--help"], capture_output=True, text=True,
+                              cwd=ROOT, check=True)
         for name in cli.SUBCOMMANDS:
             exists = (ROOT / "action_images_ros" / "cli" / f"{name}.py").is_file()
-            assert (f"\n    {name} " in listed) == exists, name
+            assert (f"\n    {name} " in done.stdout) == exists, name
 
-    def test_bad_usage_is_one_line_and_status_2(self):
-        for words in ((), ("frobnicate",), ("doctor", "--frobnicate"), ("bench",), ("--log-level", "loud", "doctor")):
-            done = self.run(*words)
-            assert done.returncode == 2, words
-            assert done.stdout == "" and len(done.stderr.splitlines()) == 1, done.stderr
-            assert "error:" in done.stderr and "--help" in done.stderr
+    @pytest.mark.parametrize("words", ["", "frobnicate", "doctor --frobnicate", "bench", "bench frobnicate",
+                                       "bench codec --frobnicate", "--log-level loud doctor"])
+    def test_bad_usage_is_one_line_and_status_2(self, words, capsys):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words.split())
+        captured = capsys.readouterr()
+        assert ended.value.code == 2
+        assert captured.out == "" and len(captured.err.splitlines()) == 1
+        assert "error:" in captured.err and "--help" in captured.err
 
     def test_a_users_mistake_is_one_line_without_traceback(self, monkeypatch, capsys):
         def refuse(args):
