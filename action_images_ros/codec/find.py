@@ -91,7 +91,7 @@ class Finder:
         return xy * stride + origin, response * _SEARCH_LOSS + self.encoding.pedestal * self.is_blue[which]
 
     def _remove_background(self, found: list[Blobs]) -> None:
-        """Take a significant background off the planes and fit again; a share of what that moves a blob stays in doubt."""
+        """Take a significant background off the planes and fit again; a share of what that moves stays in doubt."""
         which = np.arange(len(self.planes))
         before = [b.xy.copy() for b in found]
         for _ in range(_BACKGROUND_ROUNDS):
@@ -160,6 +160,7 @@ class Finder:
 
 
 def _largest_eigenvalue(m: np.ndarray) -> np.ndarray:
-    """Of symmetric (..., 2, 2)."""
+    """Of symmetric (..., 2, 2); infinite where they are not positive."""
     half, apart = (m[..., 0, 0] + m[..., 1, 1]) / 2, (m[..., 0, 0] - m[..., 1, 1]) / 2
-    return half + np.hypot(apart, m[..., 0, 1])
+    out = half + np.hypot(apart, m[..., 0, 1])
+    return np.where((out > 0) & np.isfinite(out), out, np.inf)

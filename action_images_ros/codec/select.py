@@ -115,20 +115,19 @@ class Selector:
     def _associated(self, steps: np.ndarray, out: Solution) -> dict[int, Solution]:
         """Search these steps for rigid triples: the best into `out`; its rivals with it into the result."""
         limits = self.config.max_position_error_m, self.config.max_rotation_error_rad
-        rivals = {}
-        for t in steps:
-            found = associate(self.uv[t], self.ok[t], self.sightings.take(np.array([t])), self.scene, limits)
-            if found is None:
-                continue
-            n = len(found.R)
-            chosen = self.sightings.take(np.full(n, t)).choose(found.choice)
-            solution = self._judge(refine(chosen, found.R, found.p, np.ones(n, bool), self.scene), chosen)
-            solution.rival[:] = n > 1
-            out.put(np.array([t]), solution.take(np.array([0])))
-            self.used_sightings.put(np.array([t]), chosen.take(np.array([0])))
-            if n > 1:
-                rivals[t] = solution
-        return rivals
+        found = associate(self.uv[steps], self.ok[steps], self.sightings.take(steps), self.scene, limits)
+        if not found:
+            return {}
+        step = np.concatenate([np.full(len(a.R), steps[i]) for i, a in found.items()])
+        choice, R, p = (np.concatenate([getattr(a, name) for a in found.values()]) for name in ("choice", "R", "p"))
+        chosen = self.sightings.take(step).choose(choice)
+        solution = self._judge(refine(chosen, R, p, np.ones(len(step), bool), self.scene), chosen)
+        first = np.flatnonzero(np.diff(step, prepend=-1))
+        count = np.diff(np.append(first, len(step)))
+        solution.rival[:] = np.repeat(count > 1, count)
+        out.put(step[first], solution.take(first))
+        self.used_sightings.put(step[first], chosen.take(first))
+        return {step[i]: solution.take(np.arange(i, i + n)) for i, n in zip(first, count) if n > 1}
 
     def _without_one(self, steps: np.ndarray, out: Solution) -> None:
         """Leave out the one blob that explains the disagreement, where exactly one does."""
