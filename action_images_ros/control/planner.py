@@ -104,7 +104,6 @@ class Planner:
         for _ in range(_RETIME_ROUNDS):
             joints = JointPath.through(poses.times_s[0] + np.concatenate([[0.0], np.cumsum(gaps)]), q, dq0, ddq0)
             stretch, excess = self._demand(joints)
-            stretch = np.maximum(stretch, self._tcp_demand(joints))
             if stretch.max() <= _ALMOST_ONE:
                 break
             wider = np.minimum(gaps * _spread(1.0 + 1.1 * (stretch - 1.0)), _MAX_STRETCH * first)
@@ -130,14 +129,6 @@ class Planner:
         with_reserve = ((turning + braking) / self._limits.ddq_max).max(axis=(1, 2))
         excess = max(float(velocity.max()), float((turning / self._limits.ddq_max).max()))
         return np.maximum(np.maximum(velocity, np.sqrt(with_reserve)), 1.0), excess
-
-    def _tcp_demand(self, joints: JointPath) -> np.ndarray:
-        """How much longer each segment (N - 1,) should be for the TCP's speed between the knots."""
-        q, dq, _ = joints.inside(2)
-        twist = self._kinematics.jacobian(q[:, 1:].reshape(-1, 7)) @ dq[:, 1:].reshape(-1, 7, 1)
-        twist = twist.reshape(len(q), 2, 2, 3) * self._config.speed_factor
-        speeds = np.sqrt((twist * twist).sum(-1)).max(axis=1)
-        return (speeds / (self._config.max_linear_mps, self._config.max_angular_radps)).max(axis=1)
 
     def _checked(self, joints: JointPath, poses: PosePath) -> Plan:
         """The plan, once the motion between the knots is known to be inside the joints' ranges and the workspace."""
