@@ -27,7 +27,7 @@ from ..policy import ActionImagePolicy
 from ..ros import qos
 from ..ros.history import StateHistory
 from ..ros.main import run_node
-from ..ros.managed import ManagedNode
+from ..ros.managed import Ending, ManagedNode
 from ..ros.messages import (
     JointStateReader,
     check_camera_info,
@@ -46,6 +46,8 @@ from ..types import ActionChunk, ActionImages, RobotState, SyncedFrames
 _WARM_UPS = 2
 _IDLE_S = 0.5
 _READY_S = 600.0
+_ASK_S = 0.1
+_JOIN_S = 2.0
 _ENGINES = ("auto", "openvino", "onnxruntime", "torch")
 
 
@@ -115,8 +117,12 @@ class DenoiserNode(ManagedNode):
         self._ending = False
         self._worker = threading.Thread(target=self._work, args=(ready, errors), name="inference", daemon=True)
         self._worker.start()
-        if not ready.wait(_READY_S):
-            raise ModelError(f"{self.parameters.model} was not ready after {_READY_S:g} s")
+        deadline_s = time.monotonic() + _READY_S
+        while not ready.wait(_ASK_S):
+            if self.ending.is_set():
+                raise Ending
+            if time.monotonic() > deadline_s:
+                raise ModelError(f"{self.parameters.model} was not ready after {_READY_S:g} s")
         if errors:
             self._worker = None
             raise errors[0]
@@ -150,7 +156,7 @@ class DenoiserNode(ManagedNode):
             self._ending = True
             self._wake.notify()
         if self._worker is not None:
-            self._worker.join(10.0)
+            self._worker.join(_JOIN_S)
         self._worker = None
 
     def _missing(self) -> str:

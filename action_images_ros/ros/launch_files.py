@@ -1,4 +1,4 @@
-"""The node graph as launch actions, for the launch files: only there is `launch`, which belongs to a ROS installation."""
+"""The node graph as launch actions, for the launch files; `launch` itself belongs to a ROS installation."""
 
 from __future__ import annotations
 

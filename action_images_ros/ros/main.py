@@ -40,6 +40,7 @@ def run_node(make: Callable[[], object], argv: Sequence[str] | None = None) -> i
     try:
         rclpy.init(args=list(sys.argv if argv is None else argv), signal_handler_options=SignalHandlerOptions.NO)
         node = make()
+        node.ending = stop
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         node.begin()

@@ -6,6 +6,7 @@ manager the transition fails and the node stays, so that the mistake can be mend
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -19,16 +20,21 @@ _CHECK_PERIOD_S = 0.5
 _WARN_EVERY_S = 5.0
 
 
+class Ending(Exception):
+    """Raised by a long `setup` that notices `ending`: the process is to end, and nothing is wrong."""
+
+
 class ManagedNode(LifecycleNode):
     """Subclasses give `setup` (what configure does), `start` (activate), `halt` (deactivate) and `teardown` (cleanup).
 
     `parameters` is the instance of `parameter_type` that the command line and files made; it has a field
-    `autostart`. Raises ConfigError for a parameter that is unknown or illegal.
+    `autostart`. `ending` is set when the process has been told to end. Raises ConfigError for a parameter that is unknown or illegal.
     """
 
     def __init__(self, name: str, parameter_type: type) -> None:
         super().__init__(name)
         self.failure: Exception | None = None
+        self.ending = threading.Event()
         self._waits: list[_Wait] = []
         try:
             self.parameters = declare(self, parameter_type)
@@ -90,6 +96,8 @@ class ManagedNode(LifecycleNode):
     def _transition(self, action: Callable[[], None]) -> TransitionCallbackReturn:
         try:
             action()
+        except Ending:
+            return TransitionCallbackReturn.FAILURE
         except ActionImagesError as error:
             if self.parameters.autostart:
                 self.fail(error)
