@@ -73,22 +73,17 @@ class Sightings:
 
 
 def sight(uv: np.ndarray, weight: np.ndarray, cameras: Sequence[PinholeCamera]) -> Sightings:
-    """uv (T, V, 3, 2) px and inverse covariances (T, V, 3, 2, 2) -> Sightings."""
+    """uv (T, V, n, 2) px and inverse covariances (T, V, n, 2, 2) -> Sightings. What lies beyond a lens drops out."""
     uv = np.where(weight[..., :1, 0] > 0, uv, np.stack([c.K[:2, 2] for c in cameras])[:, None, :])
     ideal = np.stack([c.undistort((uv[:, v] - c.K[:2, 2]) @ np.linalg.inv(c.K[:2, :2]).T)
                       for v, c in enumerate(cameras)], 1)
+    seen = np.isfinite(ideal).all(-1)
+    ideal, weight = np.where(seen[..., None], ideal, 0.0), np.where(seen[..., None, None], weight, 0.0)
     direction = np.concatenate([ideal, np.ones(ideal.shape[:-1] + (1,))], -1)
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
     rays = np.stack([direction[:, v] @ c.base_T_camera[:3, :3].T for v, c in enumerate(cameras)], 1)
-    px = np.stack([_px_per_ideal(c, ideal[:, v]) for v, c in enumerate(cameras)], 1)
+    px = np.stack([c.K[:2, :2] @ c.distort_jacobian(ideal[:, v]) for v, c in enumerate(cameras)], 1)
     return Sightings(rays, ideal, px, weight)
-
-
-def _px_per_ideal(camera: PinholeCamera, ideal: np.ndarray, h: float = 1e-5) -> np.ndarray:
-    if camera.distortion is None:
-        return np.broadcast_to(camera.K[:2, :2], ideal.shape + (2,))
-    columns = [(camera.distort(ideal + e) - camera.distort(ideal - e)) / (2 * h) for e in np.eye(2) * h]
-    return camera.K[:2, :2] @ np.stack(columns, -1)
 
 
 @dataclass
