@@ -12,6 +12,9 @@ from pathlib import Path
 
 from ..codec import ActionEncoding
 from ..errors import ModelError, one_of
+from .canvas import Mode
+from .compression import COMPRESSIONS, Compression
+from .wan.config import WanConfig
 
 FORMAT_VERSION = 1
 DENOISERS = ("conv_canvas", "wan")
@@ -51,21 +54,30 @@ class ConvCanvasConfig:
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Euler steps of the flow and the shift of their noise levels: s' = shift s / (1 + (shift - 1) s)."""
+    """Euler steps of the flow and the shift of their noise levels: s' = shift s / (1 + (shift - 1) s).
+
+    guidance_scale: of classifier-free guidance towards the instruction; 1 = none, at half the cost.
+    """
 
     denoising_steps: int = 4
     shift: float = 1.0
+    guidance_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.denoising_steps <= 1000 or not self.shift > 0:
-            raise ModelError(f"sampler: denoising_steps {self.denoising_steps} (1..1000), shift {self.shift} (> 0)")
+        if not 1 <= self.denoising_steps <= 1000 or not self.shift > 0 or not 1 <= self.guidance_scale <= 100:
+            raise ModelError(f"sampler: denoising_steps {self.denoising_steps} (1..1000), shift {self.shift} (> 0), "
+                             f"guidance_scale {self.guidance_scale} (1..100)")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """views: cameras on the canvas. chunk_size: T action steps, index 0 = the pose at the observation.
     dt_s: spacing of action steps. image_size, action_size: (width, height) px of the square camera images that the
-    model sees and of the action images that it makes. modes: what it was trained for."""
+    model sees and of the action images that it makes. modes: what it was trained for. ray_frame: that of the camera
+    rays. conv_canvas, wan: sizes of the one that `denoiser` names.
+
+    Raises ModelError where values do not fit each other.
+    """
 
     views: int = 2
     chunk_size: int = 9
@@ -79,6 +91,7 @@ class ModelConfig:
     encoding: ActionEncoding = field(default_factory=ActionEncoding)
     text: TextConfig = field(default_factory=TextConfig)
     conv_canvas: ConvCanvasConfig = field(default_factory=ConvCanvasConfig)
+    wan: WanConfig = field(default_factory=WanConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     format_version: int = FORMAT_VERSION
 
@@ -92,10 +105,23 @@ class ModelConfig:
         if self.views < 2 or self.chunk_size < 2 or not self.dt_s > 0:
             raise ModelError(f"views {self.views} (>= 2), chunk_size {self.chunk_size} (>= 2) and dt_s {self.dt_s} (> 0) "
                              "must make a chunk that can be triangulated and executed")
-        if self.denoiser == "conv_canvas":
-            factor = self.image_size[0] // max(self.action_size[0], 1)
-            if factor * self.action_size[0] != self.image_size[0] or factor * self.action_size[1] != self.image_size[1]:
-                raise ModelError(f"image_size {self.image_size} must be a whole multiple of action_size {self.action_size}")
+        if not self.modes:
+            raise ModelError(f"modes is empty; give at least one of {', '.join(m.value for m in Mode)}")
+        for mode in self.modes:
+            Mode.parse(mode)
+        if self.image_size[0] != self.image_size[1] or min(*self.image_size, *self.action_size) < 1:
+            raise ModelError(f"image_size {self.image_size} must be square and action_size {self.action_size} positive")
+        (_check_conv_canvas if self.denoiser == "conv_canvas" else _check_wan)(self)
+
+    @property
+    def compression(self) -> Compression:
+        """What one latent stands for."""
+        return COMPRESSIONS[self.frame_codec]
+
+    @property
+    def latent_frames(self) -> int:
+        """Latent frames of a whole segment."""
+        return self.compression.latent_frames(self.chunk_size)
 
     @property
     def pixel_factor(self) -> int:
@@ -103,7 +129,10 @@ class ModelConfig:
         return self.image_size[0] // self.action_size[0]
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        values = dataclasses.asdict(self)
+        for name in set(DENOISERS) - {self.denoiser}:
+            del values[name]
+        return json.dumps(values, indent=2) + "\n"
 
     def save(self, directory: Path) -> None:
         (Path(directory) / "config.json").write_text(self.to_json())
@@ -122,7 +151,42 @@ class ModelConfig:
         return _build(cls, raw, str(path))
 
 
-_NESTED = {"encoding": ActionEncoding, "text": TextConfig, "conv_canvas": ConvCanvasConfig, "sampler": SamplerConfig}
+def _check_conv_canvas(config: ModelConfig) -> None:
+    size, action = config.image_size, config.action_size
+    factor = size[0] // action[0]
+    if (factor * action[0], factor * action[1]) != size:
+        raise ModelError(f"image_size {size} must be a whole multiple of action_size {action}")
+    if config.frame_codec != "pixels":
+        raise ModelError(f"frame_codec is {config.frame_codec!r}, but denoiser conv_canvas works on plain pixels; "
+                         "set it to 'pixels'")
+    if Mode.VIDEO.value in config.modes:
+        raise ModelError("denoiser conv_canvas has no mode 'video': its canvas always has action segments; "
+                         "legal: policy, joint, world, label")
+
+
+def _check_wan(config: ModelConfig) -> None:
+    compression, wan = config.compression, config.wan
+    if config.image_size != config.action_size:
+        raise ModelError(f"denoiser wan packs video and action in one sequence, so action_size {config.action_size} "
+                         f"must equal image_size {config.image_size}")
+    cell = compression.space * wan.patch
+    if config.image_size[0] % cell:
+        raise ModelError(f"image_size {config.image_size} must be a multiple of {cell}: {compression.space} pixels a "
+                         f"latent cell ({config.frame_codec}), {wan.patch} cells a token (wan.patch)")
+    if (config.chunk_size - 1) % compression.time:
+        q = (config.chunk_size - 1) // compression.time
+        raise ModelError(f"chunk_size is {config.chunk_size}; frame_codec {config.frame_codec} takes "
+                         f"{compression.time} q + 1 frames, such as {compression.frames(q + 1)} or "
+                         f"{compression.frames(q + 2)}")
+    if config.frame_codec == "pixels" and wan.latent_channels != 3:
+        raise ModelError(f"wan.latent_channels is {wan.latent_channels}; plain pixels have 3")
+    if config.ray_frame != "first_view":
+        raise ModelError(f"ray_frame is {config.ray_frame!r}, but denoiser wan takes camera rays relative to the first "
+                         "view; set it to 'first_view'")
+
+
+_NESTED = {"encoding": ActionEncoding, "text": TextConfig, "conv_canvas": ConvCanvasConfig, "wan": WanConfig,
+           "sampler": SamplerConfig}
 
 
 def _build(cls, raw: object, where: str):

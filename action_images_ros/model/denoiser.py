@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
 
 
-@dataclass(frozen=True)
+class Prediction(str, Enum):
+    """What a trained network puts out before it is turned into a velocity: what its loss compares."""
+
+    CLEAN = "clean"
+    VELOCITY = "velocity"
+
+
+@dataclass(frozen=True, eq=False)
 class Conditioning:
     """What does not change while one canvas is denoised, batch first.
 
-    rays (B, V, 6, h, w) Plücker rays on the action grid; text (B, L, D) token features; text_mask (B, L) bool, True
+    rays: what the denoiser is told of the cameras (`conditioning.camera_features`): (B, V, 6, h, w) Plücker rays on
+    the action grid, or (B, V, F, 2 C, h, w) camera latents. text (B, L, D) token features; text_mask (B, L) bool, True
     where there is a token. Arrays are of the denoiser's kind (numpy for engines, torch in training).
+
+    Compared by identity: a denoiser may keep what it derived from one object for as long as it gets that object.
     """
 
     rays: np.ndarray

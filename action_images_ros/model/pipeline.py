@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from ..codec.encoding import encode
 from ..errors import ModelError
 from ..geometry import PinholeCamera
 from .canvas import CanvasLayout, Mode
+from .conditioning import Conditioner
 from .config import ModelConfig
-from .denoiser import Conditioning, Denoiser
-from .frames import PixelCodec, model_camera, model_image
-from .rays import plucker_rays
+from .denoiser import Denoiser
+from .frames import FrameCodec, FrameCodecs, make_frame_codecs, model_image
 from .sampler import Canvas, sample
 from .text import TextEncoder, make_text_encoder
 
@@ -43,23 +44,30 @@ class Generated:
 
 
 class Pipeline:
-    """Binds a model's configuration to a denoiser. Camera rays and text features are computed once per camera set
-    and instruction, not once per chunk."""
+    """Binds a model's configuration to a denoiser. What a denoiser is told of cameras and instruction is computed once
+    per camera set and instruction, not once per chunk."""
 
-    def __init__(self, config: ModelConfig, denoiser: Denoiser, text: TextEncoder | None = None) -> None:
+    def __init__(self, config: ModelConfig, denoiser: Denoiser, text: TextEncoder | None = None,
+                 codecs: FrameCodecs | None = None) -> None:
+        """text, codecs: may be left out where they need no files; see `from_directory`."""
         self.config, self.denoiser = config, denoiser
-        self.codec, self.action_codec = PixelCodec(config.pixel_factor), PixelCodec(1)
-        self.text = text or make_text_encoder(config.text)
-        self._instruction: tuple[str, np.ndarray, np.ndarray] | None = None
-        self._cameras: tuple[tuple[int, ...], np.ndarray, tuple[PinholeCamera, ...]] | None = None
+        self.codecs = codecs or make_frame_codecs(config)
+        self.conditioner = Conditioner(config, self.codecs, text or make_text_encoder(config.text))
+
+    @classmethod
+    def from_directory(cls, directory: Path, config: ModelConfig, denoiser: Denoiser) -> Pipeline:
+        """With the frame codec and the text encoder of a model directory.
+
+        Raises ModelError where one is missing or does not fit the configuration.
+        """
+        return cls(config, denoiser, make_text_encoder(config.text, directory), make_frame_codecs(config, directory))
 
     def action_cameras(self, cameras: Sequence[PinholeCamera]) -> tuple[PinholeCamera, ...]:
         """The cameras of the action images: crop and resize carried along.
 
         Raises ModelError where the number of views is not the model's.
         """
-        self._prepare_cameras(cameras)
-        return self._cameras[2]
+        return self.conditioner.action_cameras(cameras)
 
     def model_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """V images (H, W, 3) of any size -> (1, V, h, w, 3) uint8 as the model sees them."""
@@ -69,52 +77,48 @@ class Pipeline:
             on_step: Callable[[int, int], None] | None = None) -> Generated:
         """Generate what `mode` asks for. cameras: V, at the live images' size.
 
-        Raises ModelError where the request does not fit the mode or the model, EngineError where the denoiser fails.
+        What is given comes back as it was given; of committed poses, those count that fill a latent frame. Raises
+        ModelError where the request does not fit the mode or the model, EngineError where the denoiser fails.
         """
-        if mode.value not in self.config.modes:
-            raise ModelError(f"this model was not trained for mode {mode.value!r}; legal: {', '.join(self.config.modes)}")
-        T, V = self.config.chunk_size, self.config.views
-        conditioning = self._conditioning(given.instruction, cameras)
-        known = len(given.base_T_tcps)
-        committed = 0 if mode in (Mode.WORLD, Mode.VIDEO) else known - 1
-        layout = CanvasLayout.for_mode(mode, V, T, T, committed)
-        need = len(layout.clean_video) if all(layout.clean_video) else 1
-        if len(given.video) != need or (mode is Mode.WORLD and known != T):
-            raise ModelError(f"mode {mode.value} needs {need} video frames and {'a whole chunk of ' + str(T) if mode is Mode.WORLD else 'at least 1'}"
-                             f" poses; got {len(given.video)} and {known}")
-        video = np.zeros((len(layout.clean_video), *given.video.shape[1:]), np.uint8)
-        video[:need] = given.video
-        action = np.zeros((len(layout.clean_action), V, *self.config.action_size[::-1], 3), np.uint8)
-        if layout.clean_action:
-            coarse = self.action_cameras(cameras)
-            action[:known] = encode(given.base_T_tcps, given.openness, coarse, self.config.encoding)
-        canvas = Canvas(_views_first(self.codec.encode(video)), _views_first(self.action_codec.encode(action)))
-        out = sample(self.denoiser, canvas, layout, conditioning, self.config.sampler, rng, on_step)
-        frames = None if mode is Mode.POLICY else self.codec.decode(out.video[0].swapaxes(0, 1))
-        actions = None if mode is Mode.VIDEO else self.action_codec.decode(out.action[0].swapaxes(0, 1))
-        return Generated(actions, frames)
+        config, layout = self.config, self._layout(mode, given)
+        drawn = encode(given.base_T_tcps, given.openness, self.action_cameras(cameras), config.encoding)
+        conditioning = self.conditioner(given.instruction, cameras)
+        without = None if config.sampler.guidance_scale == 1 else self.conditioner.without_instruction(cameras)
+        canvas = Canvas(self._latents(self.codecs.video, given.video, layout.clean_video),
+                        self._latents(self.codecs.action, drawn, layout.clean_action))
+        made = sample(self.denoiser, canvas, layout, conditioning, config.sampler, rng, on_step, without)
+        return Generated(self._images(self.codecs.action, made.action, drawn, layout.clean_action),
+                         self._images(self.codecs.video, made.video, given.video, layout.clean_video))
 
-    def _conditioning(self, instruction: str, cameras: Sequence[PinholeCamera]) -> Conditioning:
-        if self._instruction is None or self._instruction[0] != instruction:
-            self._instruction = (instruction, *self.text(instruction))
-        self._prepare_cameras(cameras)
-        _, words, mask = self._instruction
-        return Conditioning(self._cameras[1][None], words[None], mask[None])
+    def _layout(self, mode: Mode, given: Given) -> CanvasLayout:
+        config, known = self.config, len(given.base_T_tcps)
+        if mode.value not in config.modes:
+            raise ModelError(f"this model was not trained for mode {mode.value!r}; legal: {', '.join(config.modes)}")
+        images = config.chunk_size if mode is Mode.LABEL else 1
+        least = config.chunk_size if mode is Mode.WORLD else 1
+        if len(given.video) != images or not least <= known <= config.chunk_size:
+            raise ModelError(f"mode {mode.value} needs {images} video frames and {least} to {config.chunk_size} poses; "
+                             f"got {len(given.video)} and {known}")
+        committed = 0 if mode in (Mode.WORLD, Mode.VIDEO) else config.compression.latent_frames(known) - 1
+        return CanvasLayout.for_mode(mode, config.views, config.latent_frames, config.latent_frames, committed)
 
-    def _prepare_cameras(self, cameras: Sequence[PinholeCamera]) -> None:
-        key = tuple(id(c) for c in cameras)
-        if self._cameras is not None and self._cameras[0] == key:
-            return
-        if len(cameras) != self.config.views:
-            raise ModelError(f"this model sees {self.config.views} views; got {len(cameras)}: "
-                             "list exactly that many under `views` in the cell file")
-        seen = tuple(model_camera(c, self.config.image_size) for c in cameras)
-        coarse = tuple(c.resized(self.config.action_size) for c in seen)
-        # The key is of identities, so the cameras themselves are kept: a new object can not take an old one's id.
-        self._keep = tuple(cameras)
-        self._cameras = (key, plucker_rays(seen, self.config.action_size, self.config.ray_frame), coarse)
+    def _latents(self, codec: FrameCodec, images: np.ndarray, clean: tuple[bool, ...]) -> np.ndarray:
+        """(T', V, H, W, 3) uint8 -> (1, V, F, C, h, w): its clean latent frames true, the others zero."""
+        count = sum(clean)
+        frames = images[: self.config.compression.frames(max(count, 1))]
+        true = codec.encode(frames.swapaxes(0, 1))
+        out = np.zeros((1, len(true), len(clean), *true.shape[2:]), np.float32)
+        out[0, :, :count] = true[:, :count]
+        return out
 
-
-def _views_first(latents: np.ndarray) -> np.ndarray:
-    """(F, V, C, h, w) -> (1, V, F, C, h, w)."""
-    return np.ascontiguousarray(latents.swapaxes(0, 1)[None])
+    def _images(self, codec: FrameCodec, latents: np.ndarray, given: np.ndarray,
+                clean: tuple[bool, ...]) -> np.ndarray | None:
+        """A generated segment (T, V, H, W, 3), its clean frames as given; None where the canvas has no whole one."""
+        if len(clean) < self.config.latent_frames:
+            return None
+        known = self.config.compression.frames(sum(clean))
+        if all(clean):
+            return given[:known]
+        images = np.ascontiguousarray(codec.decode(latents[0]).swapaxes(0, 1))
+        images[:known] = given[:known]
+        return images

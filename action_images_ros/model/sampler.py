@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import EngineError
+from ..errors import EngineError, ModelError
 from .canvas import CanvasLayout, restore_clean
 from .config import SamplerConfig
 from .denoiser import Conditioning, Denoiser
@@ -28,11 +28,13 @@ def noise_levels(config: SamplerConfig) -> np.ndarray:
 
 
 def sample(denoiser: Denoiser, given: Canvas, layout: CanvasLayout, conditioning: Conditioning, config: SamplerConfig,
-           rng: np.random.Generator, on_step: Callable[[int, int], None] | None = None) -> Canvas:
+           rng: np.random.Generator, on_step: Callable[[int, int], None] | None = None,
+           without_instruction: Conditioning | None = None) -> Canvas:
     """Generate what `layout` does not give.
 
     given: latents whose clean frames are true; the others are ignored. on_step(done, total) reports progress.
-    Raises EngineError where the denoiser returns NaN or infinity: such a chunk must never reach an arm.
+    without_instruction: needed where `config` asks for guidance. Raises EngineError where the denoiser returns NaN or
+    infinity: such a chunk must never reach an arm.
     """
     video_mask, action_mask = layout.video_mask(given.video), layout.action_mask(given.action)
     video = restore_clean(rng.standard_normal(given.video.shape, np.float32), given.video, video_mask)
@@ -40,7 +42,7 @@ def sample(denoiser: Denoiser, given: Canvas, layout: CanvasLayout, conditioning
     sigmas = noise_levels(config)
     for step, (sigma, next_sigma) in enumerate(zip(sigmas[:-1], sigmas[1:])):
         level = np.full(len(given.action), sigma, np.float32)
-        v_video, v_action = denoiser.velocity(video, action, level, conditioning)
+        v_video, v_action = _velocity(denoiser, (video, action, level), conditioning, without_instruction, config)
         width = np.float32(next_sigma - sigma)
         if v_video is not None:
             video = restore_clean(video + width * v_video, given.video, video_mask)
@@ -52,3 +54,15 @@ def sample(denoiser: Denoiser, given: Canvas, layout: CanvasLayout, conditioning
         raise EngineError("the denoiser returned NaN or infinity; the chunk is dropped: "
                           "verify the engine with `action-images bench policy --verify`")
     return Canvas(video, action)
+
+
+def _velocity(denoiser: Denoiser, state: tuple, conditioning: Conditioning, without: Conditioning | None,
+              config: SamplerConfig):
+    """Velocities, moved away from those without an instruction by guidance_scale (Ho & Salimans 2022)."""
+    told = denoiser.velocity(*state, conditioning)
+    if config.guidance_scale == 1.0:
+        return told
+    if without is None:
+        raise ModelError(f"guidance_scale {config.guidance_scale} needs the conditioning without an instruction")
+    untold, scale = denoiser.velocity(*state, without), np.float32(config.guidance_scale)
+    return tuple(None if a is None else b + scale * (a - b) for a, b in zip(told, untold))

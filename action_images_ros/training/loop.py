@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from ..engines.torch_eager import load_denoiser
 from ..errors import ConfigError, DatasetError
 from ..model.canvas import Mode
 from ..model.config import ModelConfig
-from ..model.small import ConvCanvas
+from ..model.factory import build_denoiser, save_denoiser
 from .data import Augment, CanvasSource, draw_layout
 from .loss import LossConfig, canvas_loss
 
@@ -58,13 +59,14 @@ class Progress:
 
 
 class Trainer:
-    """One run into `out`: `model.safetensors` (averaged weights), `config.json`, `log.jsonl`, and `resume/`."""
+    """One run into `out`: averaged weights (`model.safetensors`, or `transformer/` for denoiser wan), `config.json`,
+    `log.jsonl`, and `resume/`."""
 
     def __init__(self, source: CanvasSource, model_config: ModelConfig, config: TrainConfig, out: Path,
                  clock: Callable[[], float]) -> None:
         self.source, self.model_config, self.config, self.out, self.clock = source, model_config, config, Path(out), clock
         torch.manual_seed(config.seed)
-        self.model = ConvCanvas(model_config).to(memory_format=torch.channels_last)
+        self.model = build_denoiser(model_config)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         decay = [p for p in self.model.parameters() if p.ndim >= 2]
         rest = [p for p in self.model.parameters() if p.ndim < 2]
@@ -73,8 +75,16 @@ class Trainer:
         self.samples, self.elapsed_s, self.losses = 0, 0.0, {}
         self.out.mkdir(parents=True, exist_ok=True)
 
-    def run(self, on_progress: Callable[[Progress], None], validate: Callable[[ConvCanvas], dict[str, float]] | None = None,
-            every_samples: int = 2_000) -> None:
+    def start_from(self, directory: Path) -> None:
+        """Take the weights of a model directory of this configuration, to train them on.
+
+        Raises ModelError where they do not fit.
+        """
+        self.model.load_state_dict(load_denoiser(directory, self.model_config).state_dict())
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    def run(self, on_progress: Callable[[Progress], None],
+            validate: Callable[[torch.nn.Module], dict[str, float]] | None = None, every_samples: int = 2_000) -> None:
         """Train until the budget is spent. `validate` gets a copy of the model with averaged weights."""
         started = self.clock() - self.elapsed_s
         next_report = self.samples + every_samples
@@ -116,8 +126,8 @@ class Trainer:
         for name, value in losses.items():
             self.losses[name] = 0.98 * self.losses.get(name, value.item()) + 0.02 * value.item()
 
-    def averaged(self) -> ConvCanvas:
-        model = ConvCanvas(self.model_config)
+    def averaged(self) -> torch.nn.Module:
+        model = build_denoiser(self.model_config)
         model.load_state_dict(self.average)
         return model.eval()
 
@@ -129,7 +139,7 @@ class Trainer:
     def save(self) -> None:
         """Write the averaged model and what `resume` needs."""
         self.model_config.save(self.out)
-        save_file({k: v.contiguous() for k, v in self.average.items()}, self.out / "model.safetensors")
+        save_denoiser(self.averaged(), self.out)
         resume = self.out / "resume"
         resume.mkdir(exist_ok=True)
         save_file({k: v.contiguous() for k, v in self.model.state_dict().items()}, resume / "model.safetensors")
@@ -143,7 +153,7 @@ class Trainer:
         if not (resume / "state.json").is_file():
             raise DatasetError(f"{resume} has no state.json to resume from; train without --resume first")
         self.model.load_state_dict(load_file(resume / "model.safetensors"))
-        self.average = load_file(self.out / "model.safetensors")
+        self.average = {k: v.clone() for k, v in load_denoiser(self.out, self.model_config).state_dict().items()}
         self.optimiser.load_state_dict(torch.load(resume / "optimiser.pt", weights_only=True))
         state = json.loads((resume / "state.json").read_text())
         self.samples, self.elapsed_s, self.losses = state["samples"], state["elapsed_s"], state["losses"]

@@ -1,59 +1,114 @@
-"""The loss: flow matching through the predicted clean sample, over the frames that are not given.
+"""The loss: flow matching on the canvas, over the frames that are not given.
 
-x_s = (1 - s) x + s eps; the small denoiser predicts x, and its velocity (x_s - x) / s follows. Weighting the squared
-error of x instead of the velocity's keeps large noise levels, where a few-step sampler lives, from being drowned.
+x_s = (1 - s) x + s eps. A denoiser that predicts x (the small one) is compared with x: weighting the squared error of
+x instead of the velocity's keeps large noise levels, where a few-step sampler lives, from being drowned. One that
+predicts the velocity (the Wan-style one) is compared with eps - x.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..model.canvas import restore_clean
+from ..model.denoiser import Conditioning, Prediction
 from .data import Batch
+
+_MIN_SIGMA = 0.02
+
+
+class LevelWeight(str, Enum):
+    """Weight of a sample by its noise level. BELL: around the middle, zero at both ends, mean 1 over uniform levels (as
+    the released weights were trained)."""
+
+    UNIFORM = "uniform"
+    BELL = "bell"
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """full_noise_share: samples at s = 1 exactly, the rest uniform; blob_weight: extra weight where a blob is
-    (most of an action image is empty); change_weight: extra weight of pixels that change in the future."""
+    """full_noise_share: samples at s = 1 exactly, the rest uniform, then shifted: s' = shift s / (1 + (shift - 1) s).
+    level_weight: see LevelWeight. In plain pixels only: blob_weight, extra weight where a blob is (most of an action
+    image is empty); change_weight, extra weight of pixels that change in the future."""
 
     full_noise_share: float = 0.35
     blob_weight: float = 8.0
     change_weight: float = 4.0
     video_weight: float = 1.0
+    shift: float = 1.0
+    level_weight: LevelWeight = LevelWeight.UNIFORM
+
+    def __post_init__(self) -> None:
+        if not self.shift > 0 or not 0 <= self.full_noise_share <= 1:
+            raise ConfigError(f"loss: shift {self.shift} (> 0), full_noise_share {self.full_noise_share} (0..1)")
+        if self.level_weight is LevelWeight.BELL and self.full_noise_share:
+            raise ConfigError("loss: level_weight bell gives full noise no weight, so full_noise_share "
+                              f"{self.full_noise_share} of the samples would teach nothing; set it to 0")
 
 
 def canvas_loss(model, batch: Batch, config: LossConfig, generator: torch.Generator) -> dict[str, Tensor]:
     """Losses by name: `action`, `video` where they apply, and their weighted sum `total`."""
     video, action = torch.from_numpy(batch.video), torch.from_numpy(batch.action)
-    rays, text, mask = torch.from_numpy(batch.rays), torch.from_numpy(batch.text), torch.from_numpy(batch.text_mask)
-    sigma = torch.rand(len(action), generator=generator).clamp_min(0.02)
-    sigma = torch.where(torch.rand(len(action), generator=generator) < config.full_noise_share, torch.ones(()), sigma)
-    video_mask, action_mask = batch.layout.video_mask(video), batch.layout.action_mask(action)
-    noisy_video = restore_clean(_mix(video, sigma, generator), video, video_mask)
-    noisy_action = restore_clean(_mix(action, sigma, generator), action, action_mask)
-    clean_action, clean_video = model(noisy_video, noisy_action, sigma, rays, text, mask)
+    conditioning = Conditioning(*map(torch.from_numpy, (batch.rays, batch.text, batch.text_mask)))
+    sigma, layout = _draw_levels(len(action), config, generator), batch.layout
+    noise = [torch.randn(x.shape, generator=generator) for x in (video, action)]
+    noisy = [restore_clean(_mix(x, n, sigma), x, mask)
+             for x, n, mask in zip((video, action), noise, (layout.video_mask(video), layout.action_mask(action)))]
+    made = _predict(model, *noisy, sigma, conditioning)
+    clean = model.predicts is Prediction.CLEAN
+    targets = (video, action) if clean else (noise[0] - video, noise[1] - action)
+    pixels = model.config.frame_codec == "pixels"
+    level = _level_weight(sigma, config.level_weight)
     out = {}
-    if not all(batch.layout.clean_action):
-        blob = (action + 1.0) / 2.0
-        error = (1.0 + config.blob_weight * blob) * (clean_action.float() - action) ** 2
-        out["action"] = _masked_mean(error, ~action_mask)
-    if clean_video is not None and not all(batch.layout.clean_video):
-        change = (video - video[:, :, :1]).abs()
-        error = (1.0 + config.change_weight * change) * (clean_video.float() - video) ** 2
-        out["video"] = config.video_weight * _masked_mean(error, ~video_mask)
+    if _generates(layout.clean_action):
+        weight = 1.0 + config.blob_weight * (action + 1.0) / 2.0 if pixels else torch.ones(())
+        out["action"] = _error(made[1], targets[1], weight * level, layout.action_mask(action))
+    if made[0] is not None and _generates(layout.clean_video):
+        weight = 1.0 + config.change_weight * (video - video[:, :, :1]).abs() if pixels else torch.ones(())
+        out["video"] = config.video_weight * _error(made[0], targets[0], weight * level, layout.video_mask(video))
     out["total"] = sum(out.values())
     return out
 
 
-def _mix(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+def _generates(clean: tuple[bool, ...]) -> bool:
+    return not all(clean)
+
+
+def _draw_levels(count: int, config: LossConfig, generator: torch.Generator) -> Tensor:
+    sigma = torch.rand(count, generator=generator).clamp_min(_MIN_SIGMA)
+    sigma = torch.where(torch.rand(count, generator=generator) < config.full_noise_share, torch.ones(()), sigma)
+    return sigma if config.shift == 1 else config.shift * sigma / (1 + (config.shift - 1) * sigma)
+
+
+def _level_weight(sigma: Tensor, kind: LevelWeight) -> Tensor:
+    """sigma (B,) -> (B, 1, 1, 1, 1, 1)."""
+    if kind is LevelWeight.UNIFORM:
+        return torch.ones(())
+    end = math.exp(-0.5)
+    mean = math.sqrt(math.pi / 2) * math.erf(math.sqrt(0.5)) - end
+    return ((torch.exp(-2 * (sigma - 0.5) ** 2) - end) / mean).reshape(-1, 1, 1, 1, 1, 1)
+
+
+def _predict(model, video: Tensor, action: Tensor, sigma: Tensor, conditioning: Conditioning):
+    """(video, action) as the model predicts them, None where it generates nothing of that kind."""
+    if model.predicts is Prediction.VELOCITY:
+        return model.velocity(video, action, sigma, conditioning)
+    c = conditioning
+    clean_action, clean_video = model(video, action, sigma, c.rays, c.text, c.text_mask)
+    return clean_video, clean_action
+
+
+def _mix(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     s = sigma.reshape(-1, 1, 1, 1, 1, 1)
-    return (1 - s) * x + s * torch.randn(x.shape, generator=generator)
+    return (1 - s) * x + s * noise
 
 
-def _masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    mask = mask.expand_as(x)
-    return (x * mask).sum() / mask.sum()
+def _error(made: Tensor, target: Tensor, weight: Tensor, given: Tensor) -> Tensor:
+    """Weighted squared error over the frames that are not given."""
+    mask = (~given).expand_as(target)
+    return (weight * (made.float() - target) ** 2 * mask).sum() / mask.sum()

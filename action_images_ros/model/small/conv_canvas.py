@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..denoiser import Conditioning
+from ..denoiser import Conditioning, Prediction
 from ..noise import velocity_from_clean
 from .layers import Block, ResBlock, level_features
 
@@ -25,6 +25,8 @@ _MASKED = -1e4
 
 class ConvCanvas(nn.Module):
     """Denoiser of `ModelConfig.denoiser == "conv_canvas"`, for `frame_codec == "pixels"`."""
+
+    predicts = Prediction.CLEAN
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -102,9 +102,12 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
         return WanCache(*each, *rope_tables(grid, self._head_dim, camera.device), grid, schedule)
 
     def modulate(self, timestep: Tensor) -> WanModulation:
-        """timestep (B,) in [0, 1000] -> the modulation tables of every block and of the head."""
-        embedded = self.time_embedding(time_features(timestep, self.config.freq_dim).to(self.time_embedding[0].weight))
-        per_block = self.time_projection(embedded).float().unflatten(-1, (6, -1))
+        """timestep (B,) in [0, 1000] -> the modulation tables of every block and of the head, not in autocast's
+        precision."""
+        with torch.autocast(timestep.device.type, enabled=False):
+            features = time_features(timestep, self.config.freq_dim)
+            embedded = self.time_embedding(features.to(self.time_embedding[0].weight))
+            per_block = self.time_projection(embedded).float().unflatten(-1, (6, -1))
         blocks = torch.stack([b.modulate(per_block) for b in self.blocks])
         return WanModulation(blocks, self.head.modulate(embedded.float()))
 
