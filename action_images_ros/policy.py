@@ -43,7 +43,8 @@ class ActionImagePolicy:
     @classmethod
     def from_pretrained(cls, directory: str | Path, engine: str = "auto",
                         options: EngineOptions = EngineOptions()) -> ActionImagePolicy:
-        """directory: config.json and model.safetensors. engine: a name of `engines.ENGINES`, or auto.
+        """directory: config.json and the weights (models/README.md says which files). engine: a name of
+        `engines.ENGINES`, or auto.
 
         Raises ModelError or EngineError where anything is missing or does not fit.
         """
@@ -52,7 +53,7 @@ class ActionImagePolicy:
             raise ModelError(f"model directory {directory} does not exist; give a directory such as models/reach")
         config = ModelConfig.load(directory)
         name, denoiser = load_engine(engine, directory, config, options)
-        return cls(config, Pipeline(config, denoiser), name)
+        return cls(config, Pipeline.from_directory(directory, config, denoiser), name)
 
     def action_cameras(self, cameras: Sequence[PinholeCamera]) -> tuple[PinholeCamera, ...]:
         """Live cameras -> the cameras in which the action images are drawn."""
