@@ -78,7 +78,7 @@ class ActionImagePolicy:
 
     def decode(self, images: ActionImages) -> ActionChunk:
         """Targets in the robot base frame, stamped with the observation's time."""
-        chunk = decode(images.images, images.cameras, self.config.encoding)
+        chunk = decode(images.images, images.cameras, self.config.encoding, self.config.decode)
         return chunk.stamped(images.stamp_ns, images.dt_s)
 
     def infer(self, frames: SyncedFrames, base_T_tcp: np.ndarray, openness: float, instruction: str,

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..codec import ActionEncoding
+from ..codec import ActionEncoding, DecodeConfig
 from ..errors import ModelError, one_of
 from .canvas import Mode
 from .compression import COMPRESSIONS, Compression
@@ -74,7 +74,7 @@ class ModelConfig:
     """views: cameras on the canvas. chunk_size: T action steps, index 0 = the pose at the observation.
     dt_s: spacing of action steps. image_size, action_size: (width, height) px of the square camera images that the
     model sees and of the action images that it makes. modes: what it was trained for. ray_frame: that of the camera
-    rays. conv_canvas, wan: sizes of the one that `denoiser` names.
+    rays. conv_canvas, wan: sizes of the one that `denoiser` names. decode: what of its own images is credible enough to act on.
 
     Raises ModelError where values do not fit each other.
     """
@@ -93,6 +93,7 @@ class ModelConfig:
     conv_canvas: ConvCanvasConfig = field(default_factory=ConvCanvasConfig)
     wan: WanConfig = field(default_factory=WanConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -186,7 +187,7 @@ def _check_wan(config: ModelConfig) -> None:
 
 
 _NESTED = {"encoding": ActionEncoding, "text": TextConfig, "conv_canvas": ConvCanvasConfig, "wan": WanConfig,
-           "sampler": SamplerConfig}
+           "sampler": SamplerConfig, "decode": DecodeConfig}
 
 
 def _build(cls, raw: object, where: str):

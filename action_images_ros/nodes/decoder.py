@@ -119,7 +119,7 @@ class DecoderNode(ManagedNode):
         if stamp_ns == 0:
             raise TransportError("action images have no stamp; it must be the time of the observation")
         images = untile_actions(image_from_message(msg), c.chunk_size, c.views, c.action_size)
-        chunk = decode(images, self._cameras, c.encoding).stamped(stamp_ns, c.dt_s)
+        chunk = decode(images, self._cameras, c.encoding, c.decode).stamped(stamp_ns, c.dt_s)
         if not np.all(chunk.credible):
             self._doubtful += 1
             k = int(np.argmin(chunk.credible))

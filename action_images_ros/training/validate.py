@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,9 +11,8 @@ from ..engines.torch_eager import TorchEager
 from ..geometry.se3 import angle_between
 from ..model.canvas import CanvasLayout, Mode
 from ..model.denoiser import Conditioning
-from ..model.frames import PixelCodec
 from ..model.sampler import Canvas, sample
-from .data import NO_AUGMENT, CanvasSource
+from .data import NO_AUGMENT, CanvasSource, Window
 
 
 @dataclass(frozen=True)
@@ -38,26 +37,35 @@ class ChunkErrors:
         }
 
 
-def chunk_errors(model, source: CanvasSource, windows: int, seed: int, batch_size: int = 32) -> ChunkErrors:
-    """Sample `windows` chunks of mode policy from random windows of `source` (the same ones for the same seed)."""
+def random_windows(source: CanvasSource, count: int, seed: int) -> list[Window]:
+    """Windows from anywhere in the episodes (the same ones for the same seed)."""
+    rng = np.random.default_rng(seed)
+    episodes = rng.integers(len(source.episodes), size=count)
+    return [Window(int(e), int(rng.integers(len(source.episodes[e].images)))) for e in episodes]
+
+
+def first_windows(source: CanvasSource, count: int) -> list[Window]:
+    """The beginnings of the first episodes, where the instruction alone tells what is meant."""
+    return [Window(e, 0) for e in range(min(count, len(source.episodes)))]
+
+
+def chunk_errors(model, source: CanvasSource, windows: list[Window], seed: int, batch_size: int = 32) -> ChunkErrors:
+    """Sample a chunk of mode policy, without guidance, from each window. seed: of the noise."""
     config = source.config
     rng = np.random.default_rng(seed)
-    layout = CanvasLayout.for_mode(Mode.POLICY, config.views, config.chunk_size, config.chunk_size)
-    codec = PixelCodec(1)
-    picks = []
-    for _ in range(windows):
-        e = int(rng.integers(len(source.episodes)))
-        picks.append((e, int(rng.integers(len(source.episodes[e].images)))))
+    layout = CanvasLayout.for_mode(Mode.POLICY, config.views, config.latent_frames, config.latent_frames)
+    unguided = replace(config.sampler, guidance_scale=1.0)
     rows = []
-    for i in range(0, windows, batch_size):
-        part = picks[i:i + batch_size]
+    for i in range(0, len(windows), batch_size):
+        part = windows[i:i + batch_size]
         batch = source.windows(part, layout, NO_AUGMENT, rng)
         given = Canvas(batch.video, batch.action)
-        made = sample(TorchEager(model), given, layout, Conditioning(batch.rays, batch.text, batch.text_mask), config.sampler, rng)
-        for b, (e, _) in enumerate(part):
-            images = codec.decode(made.action[b].swapaxes(0, 1))
-            cameras = [c.resized(config.action_size) for c in source.episodes[e].cameras]
-            chunk = decode(images, cameras, config.encoding)
+        conditioning = Conditioning(batch.rays, batch.text, batch.text_mask)
+        made = sample(TorchEager(model), given, layout, conditioning, unguided, rng)
+        for b, window in enumerate(part):
+            images = source.codecs.action.decode(made.action[b]).swapaxes(0, 1)
+            cameras = [c.resized(config.action_size) for c in source.episodes[window.episode].cameras]
+            chunk = decode(images, cameras, config.encoding, config.decode)
             truth = batch.base_T_tcps[b]
             rows.append((np.linalg.norm(chunk.base_T_tcps[:, :3, 3] - truth[:, :3, 3], axis=-1),
                          angle_between(chunk.base_T_tcps[:, :3, :3], truth[:, :3, :3]),
