@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, help="read at most this many episodes")
     parser.add_argument("--every", type=int, default=2_000, help="samples between validations and checkpoints (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start-from", type=Path, help="model directory whose weights to train on")
     parser.add_argument("--resume", action="store_true", help="go on where the checkpoint in --out left off")
 
 
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     source = CanvasSource(load_episodes(args.data, args.episodes), model)
     held_out = CanvasSource(load_episodes(args.validation), model) if args.validation else None
     trainer = Trainer(source, model, config, args.out, time.monotonic)
+    if args.start_from:
+        trainer.start_from(args.start_from)
     if args.resume:
         trainer.resume()
     size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
@@ -68,9 +71,11 @@ def run(args: argparse.Namespace) -> int:
     def validate(averaged) -> dict[str, float]:
         if held_out is None:
             return {}
-        from ..training.validate import chunk_errors
+        from ..training.validate import chunk_errors, first_windows, random_windows
 
-        summary = chunk_errors(averaged, held_out, windows=96, seed=1).summary(hit_m=0.03)
+        summary = chunk_errors(averaged, held_out, random_windows(held_out, 64, seed=1), seed=1).summary(hit_m=0.03)
+        first = chunk_errors(averaged, held_out, first_windows(held_out, 64), seed=1).summary(hit_m=0.03)
+        summary |= {"val_first_mm": first["val_last_mm"], "val_first_hit": first["val_last_hit"]}
         print("  held out: " + "  ".join(f"{k} {v:.3g}" for k, v in summary.items()), flush=True)
         return summary
 

@@ -7,38 +7,51 @@ metadata carries the instructions. Batches are made by the same preprocessing th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from ..codec.encoding import draw
 from ..errors import DatasetError
 from ..geometry import PinholeCamera
 from ..model.canvas import CanvasLayout, Mode
+from ..model.conditioning import camera_features
 from ..model.config import ModelConfig
-from ..model.frames import PixelCodec
-from ..model.rays import plucker_rays
+from ..model.frames import make_frame_codecs
 from ..model.text import make_text_encoder
+from ..sim.relabel import Choice, choices
+
+_FEATURES_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
 class Episode:
     """images (N, V, H, W, 3) uint8 as the model sees them; base_T_tcps (N, 4, 4); openness (N,); cameras at the images'
-    size; instructions: paraphrases of one meaning."""
+    size; instructions: paraphrases of one meaning; choices: all that could have been asked for, where that is known."""
 
     images: np.ndarray
     base_T_tcps: np.ndarray
     openness: np.ndarray
     cameras: tuple[PinholeCamera, ...]
     instructions: tuple[str, ...]
+    choices: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True)
+class Window:
+    """A chunk to learn from: frame `start` of an episode on, as recorded, or as the expert of `choice` would act from there."""
+
+    episode: int
+    start: int
+    choice: int | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of canvases of one layout: video (B, V, Fv, C, h, w), action (B, V, T, 3, h, w), rays (B, V, 6, h, w),
-    text (B, L, D) float32, text_mask (B, L) bool; poses (B, T, 4, 4) and openness (B, T) are what action shows."""
+    """A batch of canvases of one layout: latents video (B, V, Fv, C, h, w) and action (B, V, Fa, C', h', w'); rays (B, ...),
+    text (B, L, D) and text_mask (B, L) as of `Conditioning`; poses (B, T, 4, 4) and openness (B, T) are what action shows."""
 
     layout: CanvasLayout
     video: np.ndarray
@@ -59,7 +72,7 @@ def load_episodes(directory: Path, limit: int | None = None) -> list[Episode]:
     for shard in shards:
         try:
             episodes.extend(_read_shard(shard))
-        except (OSError, KeyError, ValueError) as e:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
             raise DatasetError(f"{shard} is not a readable episode shard ({e}); delete it and collect again") from e
         if limit is not None and len(episodes) >= limit:
             return episodes[:limit]
@@ -68,7 +81,7 @@ def load_episodes(directory: Path, limit: int | None = None) -> list[Episode]:
 
 def _read_shard(path: Path) -> list[Episode]:
     with safe_open(str(path), framework="numpy") as f:
-        info = json.loads(f.metadata()["episodes"])
+        info, task = json.loads(f.metadata()["episodes"]), f.metadata().get("task", "")
         a = {k: f.get_tensor(k) for k in ("images", "base_T_tcp", "openness", "episode_index", "K", "base_T_camera")}
     size = (a["images"].shape[3], a["images"].shape[2])
     out = []
@@ -78,7 +91,8 @@ def _read_shard(path: Path) -> list[Episode]:
         cameras = tuple(PinholeCamera(K, size, _rigid(T)) for K, T in zip(a["K"][e], a["base_T_camera"][e]))
         poses = np.stack([_rigid(T) for T in a["base_T_tcp"][rows]])
         out.append(Episode(a["images"][rows], poses, a["openness"][rows].astype(float), cameras,
-                           tuple(sorted({info[e]["instruction"], info[e]["canonical_instruction"]}))))
+                           tuple(sorted({info[e]["instruction"], info[e]["canonical_instruction"]})),
+                           choices(info[e].get("task", task), info[e]["objects"])))
     return out
 
 
@@ -96,48 +110,87 @@ class CanvasSource:
     A window starts at any frame; past the end of its episode the arm rests, which is what the last frame shows.
     """
 
-    def __init__(self, episodes: list[Episode], config: ModelConfig) -> None:
+    def __init__(self, episodes: list[Episode], config: ModelConfig, directory: Path | None = None) -> None:
+        """directory: a model directory with the VAE and the text encoder, where the configuration names such."""
         self.episodes, self.config = episodes, config
-        self.codec = PixelCodec(config.pixel_factor)
-        self.text = make_text_encoder(config.text)
-        self._rays: dict[int, np.ndarray] = {}
+        self.codecs = make_frame_codecs(config, directory)
+        self.text = make_text_encoder(config.text, directory)
+        self._features: dict[tuple[int, ...], np.ndarray] = {}
 
     def batch(self, rng: np.random.Generator, size: int, layout: CanvasLayout, augment: Augment) -> Batch:
         """`size` canvases of `layout`; committed poses are shifted as `augment` says."""
-        picks = [(int(rng.integers(len(self.episodes))), rng.random()) for _ in range(size)]
-        return self.windows([(e, int(u * len(self.episodes[e].images))) for e, u in picks], layout, augment, rng)
+        if len(layout.clean_video) > 1 or not augment.relabel:
+            return self.windows([self._pick(augment, rng) for _ in range(size)], layout, augment, rng)
+        seen = [self._pick(augment, rng) for _ in range((size + 1) // 2)]
+        both = [window for w in seen for window in self._asked_twice(w, rng)]
+        return self.windows(both[:size], layout, augment, rng)
 
-    def windows(self, picks: list[tuple[int, int]], layout: CanvasLayout, augment: Augment,
-                rng: np.random.Generator) -> Batch:
-        """Canvases of the windows (episode index, first frame)."""
-        T, B = self.config.chunk_size, len(picks)
+    def _pick(self, augment: Augment, rng: np.random.Generator) -> Window:
+        e = int(rng.integers(len(self.episodes)))
+        return Window(e, int(rng.random() ** augment.early * len(self.episodes[e].images)))
+
+    def _asked_twice(self, window: Window, rng: np.random.Generator) -> list[Window]:
+        """The same picture under two different instructions, where the scene has two; else twice as recorded."""
+        n = len(self.episodes[window.episode].choices)
+        asked = rng.permutation(n)[:2] if n > 1 else (None, None)
+        return [replace(window, choice=None if c is None else int(c)) for c in asked]
+
+    def windows(self, picks: list[Window], layout: CanvasLayout, augment: Augment, rng: np.random.Generator) -> Batch:
+        """Canvases of these windows."""
+        T, B, compression = self.config.chunk_size, len(picks), self.config.compression
         video, rays, text, mask, uv, poses, opens = [], [], [], [], [], [], []
-        committed = sum(layout.clean_action) - 1
-        for e, start in picks:
-            episode = self.episodes[e]
-            frames = np.minimum(start + np.arange(T), len(episode.images) - 1)
+        committed = compression.frames(sum(layout.clean_action)) - 1
+        shown = compression.frames(len(layout.clean_video))
+        for window in picks:
+            e, episode = window.episode, self.episodes[window.episode]
+            frames = np.minimum(window.start + np.arange(T), len(episode.images) - 1)
+            poses_seen, opens_seen, instructions = self._actions(window, frames)
             order = rng.permutation(len(episode.cameras)) if augment.shuffle_views else np.arange(len(episode.cameras))
-            pose = augment.shift_committed(episode.base_T_tcps[frames], committed, rng)
-            seen = episode.images[frames[: len(layout.clean_video)]][:, order]
-            video.append(self.codec.encode(augment.colour(seen, rng)).swapaxes(0, 1))
-            words, shown = self.text(episode.instructions[int(rng.integers(len(episode.instructions)))])
+            pose = augment.shift_committed(poses_seen, committed, rng)
+            seen = augment.colour(episode.images[frames[:shown]][:, order], rng)
+            video.append(self.codecs.video.encode(seen.swapaxes(0, 1)))
+            words, there = self._words(instructions, augment, rng)
             text.append(words)
-            mask.append(shown)
-            rays.append(self._ray(e)[order])
+            mask.append(there)
+            rays.append(self._camera_features(e, order))
             points = self.config.encoding.base_points(pose)
             uv.append(np.stack([episode.cameras[v].resized(self.config.action_size).project(points) for v in order], 1))
             poses.append(pose)
-            opens.append(episode.openness[frames])
+            opens.append(opens_seen)
         openness = np.stack(opens)
         drawn = draw(np.concatenate(uv), openness.reshape(-1), self.config.action_size, self.config.encoding)
-        action = drawn.reshape(B, T, *drawn.shape[1:]).transpose(0, 2, 1, 5, 3, 4) * 2.0 - 1.0
-        return Batch(layout, np.stack(video), np.ascontiguousarray(action, np.float32), np.stack(rays), np.stack(text),
-                     np.stack(mask), np.stack(poses), openness)
+        action = self._action_latents(drawn.reshape(B, T, *drawn.shape[1:]).swapaxes(1, 2), len(layout.clean_action))
+        return Batch(layout, np.stack(video), action, np.stack(rays), np.stack(text), np.stack(mask), np.stack(poses), openness)
 
-    def _ray(self, e: int) -> np.ndarray:
-        if e not in self._rays:
-            self._rays[e] = plucker_rays(self.episodes[e].cameras, self.config.action_size, self.config.ray_frame)
-        return self._rays[e]
+    def _action_latents(self, drawn: np.ndarray, latent_frames: int) -> np.ndarray:
+        """Action images in [0, 1] (B, V, T, h, w, 3), not quantised -> the first latent frames of their segments."""
+        frames = self.config.compression.frames(max(latent_frames, 1))
+        return np.ascontiguousarray(self.codecs.action.encode_signal(drawn[:, :, :frames] * 2.0 - 1.0)[:, :, :latent_frames])
+
+    def _actions(self, window: Window, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Poses (T, 4, 4), openness (T,) and paraphrases of a window."""
+        episode = self.episodes[window.episode]
+        if window.choice is None:
+            return episode.base_T_tcps[frames], episode.openness[frames], episode.instructions
+        asked = episode.choices[window.choice]
+        chunk = asked.expert.chunk(episode.base_T_tcps[frames[0]], episode.openness[frames[0]], len(frames), self.config.dt_s)
+        return chunk.base_T_tcps, chunk.openness, asked.instructions
+
+    def _words(self, instructions: tuple[str, ...], augment: Augment, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        if augment.no_instruction and rng.random() < augment.no_instruction:
+            return self.text.empty()
+        return self.text(instructions[int(rng.integers(len(instructions)))])
+
+    def _camera_features(self, e: int, order: np.ndarray) -> np.ndarray:
+        """Of the views in that order: some kinds are relative to the first one."""
+        key = (e, *map(int, order))
+        if key not in self._features:
+            cameras = [self.episodes[e].cameras[v] for v in order]
+            made = camera_features(cameras, self.config, self.codecs)
+            if (len(self._features) + 1) * made.nbytes > _FEATURES_BYTES:
+                self._features.clear()
+            self._features[key] = made
+        return self._features[key]
 
 
 @dataclass(frozen=True)
@@ -146,13 +199,19 @@ class Augment:
 
     shuffle_views: random order of the views. brightness, contrast: largest relative change, drawn per view (as
     two cameras differ). committed_m: standard deviation of the shift of committed poses, which decays to nothing over the rest
-    of the chunk, so that the model learns to continue from where the arm will really be.
+    of the chunk, so that the model learns to continue from where the arm will really be. no_instruction: share of
+    canvases without an instruction, which guidance needs. relabel: whether canvases without a future video show each picture under two of
+    the instructions that its scene allows. early: exponent that favours windows from the beginning of an episode, where the
+    instruction alone tells what is meant.
     """
 
     shuffle_views: bool = True
     brightness: float = 0.15
     contrast: float = 0.15
     committed_m: float = 0.008
+    no_instruction: float = 0.0
+    relabel: bool = True
+    early: float = 1.5
 
     def colour(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(T, V, H, W, 3) uint8 -> the same, one brightness and contrast per view."""
@@ -175,15 +234,15 @@ class Augment:
         return out
 
 
-NO_AUGMENT = Augment(shuffle_views=False, brightness=0.0, contrast=0.0, committed_m=0.0)
+NO_AUGMENT = Augment(shuffle_views=False, brightness=0.0, contrast=0.0, committed_m=0.0, relabel=False, early=1.0)
 
 
 def draw_layout(config: ModelConfig, mix: dict[Mode, float], committed_share: float, rng: np.random.Generator) -> CanvasLayout:
-    """A random mode of the mix; in `committed_share` of the generating modes 1 to 3 action frames are given clean."""
+    """A random mode of the mix; in `committed_share` of the generating modes 1 to 3 latent action frames are given clean."""
     modes = list(mix)
     p = np.array([mix[m] for m in modes], float)
     mode = modes[int(rng.choice(len(modes), p=p / p.sum()))]
     committed = 0
     if mode in (Mode.POLICY, Mode.JOINT) and rng.random() < committed_share:
-        committed = int(rng.integers(1, 4))
-    return CanvasLayout.for_mode(mode, config.views, config.chunk_size, config.chunk_size, committed)
+        committed = min(int(rng.integers(1, 4)), config.latent_frames - 2)
+    return CanvasLayout.for_mode(mode, config.views, config.latent_frames, config.latent_frames, committed)

@@ -36,6 +36,7 @@ class ConvCanvas(nn.Module):
         self.frame_channels = 3 * self.factor**2
         self.future = config.chunk_size - 1
         self.level = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.gist = nn.Sequential(nn.Linear(config.text.width, width), nn.SiLU(), nn.Linear(width, width))
         self.future_shown = nn.Parameter(torch.zeros(2, width))
         self.see = nn.Conv2d(self.frame_channels + _RAY_CHANNELS, channels, 3, padding=1)
         self.look = ResBlock(channels, width)
@@ -71,7 +72,7 @@ class ConvCanvas(nn.Module):
         """`forward` with the features of sigma, level (B, width), in its place: what an exported graph computes."""
         b, v = action.shape[:2]
         condition = self.level(level)
-        condition = condition + self.future_shown[int(video.shape[2] > 1)]
+        condition = condition + self.future_shown[int(video.shape[2] > 1)] + self._gist(text, text_mask)
         per_view = condition.repeat_interleave(v, 0)
         first = video[:, :, 0].flatten(0, 1)
         fine = self._stem(first, video, action.flatten(0, 1), rays.flatten(0, 1), per_view)
@@ -84,6 +85,11 @@ class ConvCanvas(nn.Module):
         change = self.out_future(x).unflatten(1, (self.future, self.frame_channels))
         future = (first[:, None] + change).unflatten(0, (b, v))
         return clean_action, torch.cat([video[:, :, :1], future], 2)
+
+    def _gist(self, text: Tensor, mask: Tensor) -> Tensor:
+        """The instruction as a whole (B, width): it modulates every layer, so that a convolution can look for what is named."""
+        shown = mask.to(text.dtype)[..., None]
+        return self.gist((text * shown).sum(1) / shown.sum(1).clamp_min(1.0).sqrt())
 
     def _stem(self, first: Tensor, video: Tensor, action: Tensor, rays: Tensor, condition: Tensor) -> Tensor:
         """Everything that is known of a pixel, on the action grid (B V, channels, h, w)."""
