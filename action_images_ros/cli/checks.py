@@ -88,11 +88,11 @@ def check_packages() -> Iterator[Finding]:
             yield Finding(f"packages: {extra}", Level.OK, ", ".join(modules))
         elif extra in OPTIONAL:
             yield Finding(f"packages: {extra}", Level.NOTE, f"no {', '.join(missing)}; {OPTIONAL[extra]}",
-                          f"pip install 'action_images_ros[{extra}]'")
+                          f"in the checkout: pip install '.[{extra}]'")
         else:
             extras = "" if extra == "base" else f"[{extra}]"
             yield Finding(f"packages: {extra}", Level.FAIL, f"no {', '.join(missing)}",
-                          f"./run setup, or pip install 'action_images_ros{extras}'")
+                          f"in the checkout: ./run setup, or pip install '.{extras}'")
 
 
 def check_engines() -> Iterator[Finding]:
@@ -102,7 +102,7 @@ def check_engines() -> Iterator[Finding]:
         yield Finding("engines", Level.OK, ", ".join(usable))
     else:
         yield Finding("engines", Level.FAIL, "; ".join(f"{name}: {missing}" for name, missing in reasons.items()),
-                      "pip install 'action_images_ros[cpu]'")
+                      "in the checkout: ./run setup, or pip install '.[cpu]'")
 
 
 def check_opencv() -> Iterator[Finding]:
@@ -140,7 +140,7 @@ def check_ros() -> Iterator[Finding]:
         rmw = importlib.import_module("rclpy.utilities").get_rmw_implementation_identifier()
     except ImportError as error:
         yield Finding("ros", Level.FAIL, f"rclpy does not load: {error}",
-                      "source /opt/ros/<distro>/setup.bash, or pip install 'action_images_ros[ros]' (x86-64)")
+                      "source /opt/ros/<distro>/setup.bash, or in the checkout: ./run setup (x86-64)")
         return
     yield Finding("ros", Level.OK, f"rclpy from {Path(rclpy.__file__).parent}, {rmw}, "
                   f"domain {os.environ.get('ROS_DOMAIN_ID', '0')}, "
