@@ -12,6 +12,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ from ..ros.managed import ManagedNode
 from ..ros.messages import camera_info_message, image_message, joint_state_message, pose_from_message
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
-from ..ros.setpoint import JointSetpoint, nearest_joints
+from ..ros.setpoint import JointSetpoint, nearest_joints, require_reachable
 from ..sim.cell import MAX_GRIPPER_WIDTH_M, SimCell, SimCellConfig
 from ..sim.episodes import episode_rng, sample_seen_scene
 from ..sim.scene import Scene
@@ -42,7 +43,7 @@ _TIMESTEP_S = 0.002
 _MAX_BEHIND_S = 0.1
 _VERDICT_PERIOD_S = 0.5
 _RESET_TIMEOUT_S = 5.0
-_SETTLE_S = 0.3
+_SETTLE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,16 @@ class SimCellNode(ManagedNode):
         return callback
 
     def _follow(self, times_s: np.ndarray, q: np.ndarray) -> None:
-        self._inbox.put(lambda now_s: self._setpoint.follow(times_s, q, now_s))
+        require_reachable(self._kinematics.limits, q)
+        self._command(lambda now_s: self._setpoint.follow(times_s, q, now_s))
 
     def _jump(self, q: np.ndarray) -> None:
-        self._inbox.put(lambda now_s: self._setpoint.jump(q, now_s))
+        require_reachable(self._kinematics.limits, q)
+        self._command(lambda now_s: self._setpoint.jump(q, now_s))
+
+    def _command(self, act: Callable[[float], None]) -> None:
+        """Do it in the physics thread; not while a new scene is being set up, when commands are for the old one."""
+        self._inbox.put(lambda now_s: act(now_s) if self._settling is None else None)
 
     def _on_pose(self, msg: PoseStamped) -> None:
         pose = pose_from_message(msg, self._names.base_frame)
@@ -158,7 +165,7 @@ class SimCellNode(ManagedNode):
 
     def _grip(self, width_m: float) -> None:
         width_m = float(np.clip(width_m, 0.0, MAX_GRIPPER_WIDTH_M))
-        self._inbox.put(lambda now_s: self._sim.set_gripper_target(width_m))
+        self._command(lambda now_s: self._sim.set_gripper_target(width_m))
 
     def _draw(self, episode: int) -> Scene:
         split = Split.parse(self.parameters.split)
@@ -284,7 +291,7 @@ class SimCellNode(ManagedNode):
         self._judge = self._task.judge(scene, self.parameters.timeout_s)
         self._verdict = Verdict(Outcome.PENDING)
         self._publish_verdict()
-        # Only a simulated arm can jump; nobody should take a state from before the jump for the present one.
+        # Only a simulated arm can jump: until the others have seen it, nobody's commands are for this scene.
         self._settling = (now_s + _SETTLE_S, done)
 
     def publish_view(self, view: str, image: np.ndarray, stamp_ns: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..control import Kinematics
+from ..control import JointLimits, Kinematics
 from ..errors import TransportError
 from ..geometry.se3 import so3_log
 
@@ -46,6 +46,18 @@ class JointSetpoint:
             return self._q[max(k - 1, 0)]
         u = (now_s - self._times_s[k - 1]) / (self._times_s[k] - self._times_s[k - 1])
         return self._q[k - 1] + u * (self._q[k] - self._q[k - 1])
+
+
+def require_reachable(limits: JointLimits, q: np.ndarray) -> np.ndarray:
+    """q (..., 7), if every angle is inside the joints' ranges; else TransportError naming the first that is not."""
+    outside = (q < limits.q_min) | (q > limits.q_max)
+    if np.any(outside):
+        *_, j = np.argwhere(outside)[0]
+        raise TransportError(
+            f"joint {j + 1} is told {np.atleast_2d(q)[:, j][outside.reshape(-1, 7)[:, j]][0]:.3f} rad; legal: "
+            f"{limits.q_min[j]} to {limits.q_max[j]}"
+        )
+    return q
 
 
 def nearest_joints(kinematics: Kinematics, base_T_tcp: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from action_images_ros.errors import TransportError
 from action_images_ros.geometry.se3 import so3_exp
 from action_images_ros.ros import commands
 from action_images_ros.ros.messages import pose_from_message
-from action_images_ros.ros.setpoint import JointSetpoint, nearest_joints
+from action_images_ros.ros.setpoint import JointSetpoint, nearest_joints, require_reachable
 
 JOINTS = tuple(f"fr3_joint{i}" for i in range(1, 8))
 NAMES = commands.Names(JOINTS, ("f1", "f2"), "fr3_link0")
@@ -85,3 +85,13 @@ def test_a_pose_is_reached_by_a_small_motion_of_the_joints():
     T[:3, 3] = (2.0, 0.0, 0.5)
     with pytest.raises(TransportError, match="out of reach"):
         nearest_joints(KINEMATICS, T, FR3_HOME_Q)
+
+
+def test_a_target_outside_a_joints_range_is_named():
+    q = np.stack([FR3_HOME_Q] * 3)
+    assert require_reachable(KINEMATICS.limits, q) is q
+    q[1, 3] = 0.5
+    with pytest.raises(TransportError, match=r"joint 4 is told 0.500 rad; legal: -3.0421 to -0.1518"):
+        require_reachable(KINEMATICS.limits, q)
+    with pytest.raises(TransportError, match="joint 4 is told 0.500"):
+        require_reachable(KINEMATICS.limits, q[1])
