@@ -106,6 +106,7 @@ def test_closed_loop_reaches_the_goal_at_the_policys_own_speed():
     cruising = speed[120:250]
     assert np.median(cruising) == pytest.approx(np.median(speed[speed > 0.05]), rel=0.2)
     assert speed.max() < 1.35 * 0.15
+    assert max(o.stats.deviation_rad for o in made.log) < 1e-6
     assert cruising.min() > 0.6 * np.median(cruising)
 
 

@@ -43,6 +43,16 @@ def test_joints_never_leave_their_margin_even_for_targets_beyond_it():
     assert FR3_LIMITS.margin(found.q).min() >= 0.05 - 1e-9
 
 
+def test_when_joints_reach_their_margin_the_others_take_over():
+    rng = np.random.default_rng(7)
+    solution = rng.uniform(FR3_LIMITS.q_min + 0.06, FR3_LIMITS.q_max - 0.06, size=(300, 7))
+    for row in solution:
+        j = rng.integers(7)
+        row[j] = FR3_LIMITS.q_min[j] + 0.06 if rng.random() < 0.5 else FR3_LIMITS.q_max[j] - 0.06
+    seeds = np.clip(solution + rng.normal(scale=0.35, size=(300, 7)), FR3_LIMITS.q_min + 0.05, FR3_LIMITS.q_max - 0.05)
+    assert IkSolver(ARM).solve(ARM.fk(solution), seeds).reached.mean() > 0.97
+
+
 def test_target_out_of_reach_is_told_and_the_arm_stops_close_to_it():
     target = ARM.fk(FR3_HOME_Q)
     target[:3, 3] = [1.5, 0.0, 0.5]

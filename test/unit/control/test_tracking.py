@@ -72,6 +72,20 @@ def test_braking_stops_every_joint_inside_the_limits():
     assert np.abs(braking[-1].dq).max() < 1e-9
 
 
+def test_even_when_catching_up_no_joint_is_faster_than_it_can_stop():
+    """The wrist's velocity limit alone would allow 1.6 rad/s: 0.4 s of braking."""
+    far = FR3_HOME_Q + np.array([1.0, 0.5, 1.0, 0.8, 2.0, 1.0, 2.0])
+    limiter = JointLimiter(LIMITS, DT, 0.22)
+    limiter.reset(FR3_HOME_Q)
+    for _ in range(60):
+        limiter.follow(far, np.zeros(7), np.zeros(7))
+    periods = 0
+    while np.abs(limiter.last.dq).max() > 1e-6:
+        limiter.brake()
+        periods += 1
+    assert 10 < periods <= 24
+
+
 @pytest.mark.parametrize("speed", [0.2, 1.0])
 def test_playback_starts_and_stops_smoothly_within_the_brake_time(speed):
     rate = PlaybackRate(speed, 0.22, 0.2, DT)
