@@ -137,7 +137,7 @@ class _Rendered:
         from ..sim.split import Split
         from ..sim.tasks import make_task
 
-        placed = {name: PlacedBoard(b.board, b.mount is BoardMount.GRIPPER, cell.boards[name])
+        placed = {name: PlacedBoard(b.board, b.mount is BoardMount.GRIPPER, cell.boards[name], cell.scales[name])
                   for name, b in cell.rig.boards.items()}
         size = next(iter(cell.rig.cameras.values())).image_size
         self._args, self._cell, self._rng, self._save = args, cell, rng, save

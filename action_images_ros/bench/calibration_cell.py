@@ -14,10 +14,11 @@ from ..errors import CalibrationError
 from ..geometry import PinholeCamera, inverse, so3_exp
 from ..geometry.se3 import make, transform
 
-GRIPPER_BOARD = Board.parse("charuco:6x5:40/30mm:4X4_50")
-TABLE_BOARD = Board.parse("charuco:7x5:40/30mm:4X4_50+20")
+GRIPPER_BOARD = Board.parse("charuco:6x4:45/31mm:4X4_50")
+TABLE_BOARD = Board.parse("charuco:7x5:45/31mm:4X4_50+20")
 _SPREAD_RAD = np.array([0.55, 0.40, 0.45, 0.45, 0.55, 0.55, 1.0])
 _CANDIDATES = 4000
+_PRINT_SD = 3e-4
 _EDGE = 0.02
 _MAX_TILT_COS = np.cos(np.deg2rad(65.0))
 _CENTRE_M = np.array([0.48, 0.0, 0.22])
@@ -25,11 +26,13 @@ _CENTRE_M = np.array([0.48, 0.0, 0.22])
 
 @dataclass(frozen=True, eq=False)
 class TrueCell:
-    """A rig and the truth about it: base_T_camera or tcp_T_camera by view, base_T_board or tcp_T_board by name."""
+    """A rig and the truth about it: base_T_camera or tcp_T_camera by view, base_T_board or tcp_T_board by name, and how
+    large each board came out of the printer (1 = as named)."""
 
     rig: Rig
     cameras: dict[str, np.ndarray]
     boards: dict[str, np.ndarray]
+    scales: dict[str, float]
     arm: Fr3Kinematics
 
     def base_T_camera(self, view: str, base_T_tcp: np.ndarray) -> np.ndarray:
@@ -62,7 +65,8 @@ def random_cell(rng: np.random.Generator, image_size: tuple[int, int] = (640, 48
     board_poses = {"gripper": gripper}
     if wrist:
         boards["table"], board_poses["table"] = RigBoard(BoardMount.TABLE, TABLE_BOARD), table
-    return TrueCell(Rig(rig_cameras, boards), poses, board_poses, Fr3Kinematics())
+    scales = {name: 1 + rng.normal(0, _PRINT_SD) for name in boards}
+    return TrueCell(Rig(rig_cameras, boards), poses, board_poses, scales, Fr3Kinematics())
 
 
 def _lens(rng: np.random.Generator, image_size: tuple[int, int], fov_deg: float, serial: str, mount: CameraMount) -> RigCamera:
@@ -86,7 +90,7 @@ def _static_pose(rng: np.random.Generator, azimuth_deg: float) -> np.ndarray:
 
 def visible_points(cell: TrueCell, view: str, board: str, base_T_tcps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """uv (P, N, 2) of a board's points and which (P, N) are inside the picture with the board facing the camera."""
-    camera, points = cell.rig.cameras[view], cell.rig.boards[board].board.points
+    camera, points = cell.rig.cameras[view], cell.rig.boards[board].board.points * cell.scales[board]
     uv, seen = [], []
     for tcp in base_T_tcps:
         T = inverse(cell.base_T_camera(view, tcp)) @ cell.base_T_board(board, tcp)

@@ -122,19 +122,21 @@ def _loop(pipe: Connection) -> list[float]:
 
 
 def row(result: Measured, loop: list[float], reference: Measured | None, config: ModelConfig) -> dict:
-    """Figures of one engine: ms, MB, mm and degrees; drift only where torch ran too."""
+    """Figures of one engine: ms, MB, mm and degrees; drift only where torch ran too and steps are credible in both."""
     if result.failed:
         return {"failed": result.failed, "within_bars": False}
     stages = {name: _ms(getattr(result, f"{name}_s")) for name in STAGES}
-    drift = chunk_drift(result.made, reference.made) if reference is not None and not reference.failed else None
+    compared = reference is not None and not reference.failed
+    drift = chunk_drift(result.made, reference.made) if compared else None
     fast = float(np.median(result.total_s)) <= LATENCY_BAR_S
-    close = drift is None or drift["median_mm"] <= DRIFT_BAR_M * 1e3
+    close = not compared or (drift is not None and drift["median_mm"] <= DRIFT_BAR_M * 1e3)
     return {"failed": "", "load_s": round(result.load_s, 3), "ms": stages, "memory_mb": round(result.memory_mb),
             "drift": drift, "loop_period_error_p99_ms": _ms(loop)["p99"], "within_bars": fast and close}
 
 
-def chunk_drift(made: list[ActionChunk], reference: list[ActionChunk]) -> dict[str, float]:
-    """Distance of the decoded targets 1... from the reference's, over the steps that are credible in both."""
+def chunk_drift(made: list[ActionChunk], reference: list[ActionChunk]) -> dict[str, float] | None:
+    """Distance of the decoded targets 1... from the reference's, over the steps that are credible in both; None where
+    there are none."""
     mm, degrees, both, differs = [], [], [], []
     for a, b in zip(made, reference):
         mm.append(np.linalg.norm(a.base_T_tcps[1:, :3, 3] - b.base_T_tcps[1:, :3, 3], axis=-1) * 1e3)
@@ -142,11 +144,12 @@ def chunk_drift(made: list[ActionChunk], reference: list[ActionChunk]) -> dict[s
         both.append(a.credible[1:] & b.credible[1:])
         differs.append((a.credible[1:] != b.credible[1:]) | ((a.openness[1:] > 0.5) != (b.openness[1:] > 0.5)))
     kept = np.concatenate(both)
+    if not kept.any():
+        return None
     mm, degrees = np.concatenate(mm)[kept], np.concatenate(degrees)[kept]
     out = {"credible": float(kept.mean()), "verdicts_differ": float(np.concatenate(differs).mean())}
     for name, q in (("median", 0.5), ("p95", 0.95), ("max", 1.0)):
-        out[f"{name}_mm"] = float(np.quantile(mm, q)) if len(mm) else float("nan")
-        out[f"{name}_deg"] = float(np.quantile(degrees, q)) if len(mm) else float("nan")
+        out[f"{name}_mm"], out[f"{name}_deg"] = float(np.quantile(mm, q)), float(np.quantile(degrees, q))
     return out
 
 

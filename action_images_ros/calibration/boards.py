@@ -83,6 +83,9 @@ class Board:
         return (f"{self.kind.value}:{self.columns}x{self.rows}:{self.pitch_m * 1e3:g}/{self.marker_m * 1e3:g}mm:{self.dictionary}"
                 f"{f'+{self.first_id}' if self.first_id else ''}{':legacy' if self.pattern is Pattern.LEGACY else ''}")
 
+    def __reduce__(self):
+        return Board.parse, (self.text,)
+
     @property
     def markers(self) -> int:
         fields = self.columns * self.rows

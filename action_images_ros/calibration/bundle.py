@@ -287,4 +287,4 @@ class _Run:
 
 def start_state(cameras: np.ndarray, boards: np.ndarray, lenses: np.ndarray, poses: int) -> State:
     """Camera poses (V, 4, 4), board poses (B, 4, 4) and lenses (V, 9) with readings taken as exact."""
-    return State(cameras, boards, np.zeros((poses, 7)), np.zeros(7), 0.0, lenses)
+    return State(cameras, boards, np.zeros(len(boards)), np.zeros((poses, 7)), np.zeros(7), 0.0, lenses)

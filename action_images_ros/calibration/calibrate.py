@@ -116,8 +116,9 @@ def _result(rig: Rig, bundle: Bundle, solution: Solution, held_out: list[HeldOut
              for i, view in enumerate(rig.cameras)}
     boards = {}
     for i, (name, b) in enumerate(rig.boards.items()):
-        block = slice(solution.layout.board_poses.start + 6 * i, solution.layout.board_poses.start + 6 * i + 6)
-        boards[name] = BoardResult(b.mount, b.board, solution.state.boards[i], solution.covariance[block, block])
+        C = solution.covariance[solution.layout.board(i), solution.layout.board(i)]
+        boards[name] = BoardResult(b.mount, b.board, solution.state.boards[i], C[:6, :6], float(solution.state.scales[i]),
+                                   float(np.sqrt(C[6, 6])))
     state, layout = solution.state, solution.layout
     offset_sd, delay_sd = np.zeros(7), 0.0
     if layout.has(layout.offsets):

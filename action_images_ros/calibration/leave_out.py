@@ -68,8 +68,9 @@ def _locate(bundle: Bundle, state: State, cameras: list[np.ndarray], mine: np.nd
     into = np.array([inverse(c) for c in cameras])[o.view]
     lens, high = state.lenses[o.view], bundle.equations.high_order[o.view]
     weight = 1 / pixel_sd[o.view]
+    X = o.X * (1 + state.scales[o.board])[:, None]
     for _ in range(_STEPS):
-        lever = o.X @ T[:3, :3].T
+        lever = X @ T[:3, :3].T
         p = np.einsum("mij,mj->mi", into[:, :3, :3], lever + T[:3, 3]) + into[:, :3, 3]
         uv, d_point, _ = project(p, lens, high)
         twist = np.concatenate([np.broadcast_to(np.eye(3), (len(o), 3, 3)), -hat(lever)], 2)

@@ -18,7 +18,7 @@ from ..geometry.se3 import hat, inverse, transform
 from .bundle import Bundle, Solution
 from .detect import Detection
 from .quality import Demands, similar_to
-from .residuals import Equations, Observations, State
+from .residuals import BOARD, Equations, Observations, State
 from .rig import ArmModel, BoardMount, CameraMount, Rig, Sample
 from .unknowns import Layout
 
@@ -154,7 +154,7 @@ class Proposer:
 
     def _after(self, state: State, solution: Solution, covariance: np.ndarray, sample: Sample) -> np.ndarray:
         """Covariance of cameras and boards with this sample's information added, its joint errors marginalised."""
-        one = State(state.cameras, state.boards, np.zeros((1, 7)), state.offsets, state.delay_s, state.lenses)
+        one = State(state.cameras, state.boards, state.scales, np.zeros((1, 7)), state.offsets, state.delay_s, state.lenses)
         equations, o = Equations(self._rig, [sample], self._arm), Observations.gather(self._rig, [sample])
         layout = Layout(self._rig, 1, False, False, False)
         J = layout.jacobian(o, equations.linearise(one, o)).toarray() / np.repeat(solution.pixel_sd[o.view], 2)[:, None]
@@ -171,7 +171,7 @@ class Proposer:
 
 def _levers(rig: Rig, state: State, workspace_m: np.ndarray) -> np.ndarray:
     """(3 V, unknowns): displacement at the workspace by each camera's error; a wrist camera's, half a metre ahead."""
-    rows = np.zeros((3 * len(rig.cameras), 6 * (len(rig.cameras) + len(rig.boards))))
+    rows = np.zeros((3 * len(rig.cameras), 6 * len(rig.cameras) + BOARD * len(rig.boards)))
     for v, camera in enumerate(rig.cameras.values()):
         T = state.cameras[v]
         ahead = 0.5 * T[:3, 2] if camera.mount is CameraMount.EYE_IN_HAND else np.asarray(workspace_m) - T[:3, 3]

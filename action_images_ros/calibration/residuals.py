@@ -16,16 +16,19 @@ from .rig import ArmModel, BoardMount, CameraMount, Rig, Sample, moving
 
 INTRINSICS = 9
 """fx fy cx cy k1 k2 p1 p2 k3: what may be re-estimated of a camera; k4 k5 k6 stay as given."""
+BOARD = 7
+"""Translation, rotation vector and scale: what is sought of a board."""
 
 
 @dataclass(frozen=True, eq=False)
 class State:
     """All unknowns. cameras (V, 4, 4): base_T_camera, or tcp_T_camera of a wrist camera; boards (B, 4, 4):
-    base_T_board, or tcp_T_board of a board on the gripper; joints (P, 7) rad: error of each pose's reading;
+    base_T_board, or tcp_T_board of a board on the gripper; scales (B,): printed over nominal size, less 1; joints (P, 7) rad: error of each pose's reading;
     offsets (7,) rad: of all readings; delay_s: stamp of the image minus that of the reading; lenses (V, 9)."""
 
     cameras: np.ndarray
     boards: np.ndarray
+    scales: np.ndarray
     joints: np.ndarray
     offsets: np.ndarray
     delay_s: float
@@ -33,9 +36,9 @@ class State:
 
     def moved(self, cameras: np.ndarray, boards: np.ndarray, joints: np.ndarray, offsets: np.ndarray, delay_s: float,
               lenses: np.ndarray) -> State:
-        """The state after a step; cameras and boards in (n, 6) left perturbations, the others added."""
-        return replace(self, cameras=_moved(self.cameras, cameras), boards=_moved(self.boards, boards),
-                       joints=self.joints + joints, offsets=self.offsets + offsets, delay_s=self.delay_s + delay_s,
+        """The state after a step; cameras (V, 6) and boards (B, 7: with scale) are left perturbations, the others added."""
+        return replace(self, cameras=_moved(self.cameras, cameras), boards=_moved(self.boards, boards[:, :6]),
+                       scales=self.scales + boards[:, 6], joints=self.joints + joints, offsets=self.offsets + offsets, delay_s=self.delay_s + delay_s,
                        lenses=self.lenses + lenses)
 
 
@@ -87,7 +90,7 @@ class Observations:
 
 @dataclass(frozen=True, eq=False)
 class Linearised:
-    """Residuals (M, 2) px = projected - seen, and what they change by: with camera and board poses (M, 2, 6),
+    """Residuals (M, 2) px = projected - seen, and what they change by: with the camera pose (M, 2, 6), the board (M, 2, 7),
     with the reading of the pose's joints (M, 2, 7), with the delay (M, 2), with the lens (M, 2, 9)."""
 
     residuals: np.ndarray
@@ -133,11 +136,12 @@ class Equations:
 
     def _chain(self, state: State, o: Observations, F: np.ndarray):
         """Points in the camera, the rotation (M, 3, 3) of the camera's parent frame into the camera, and that
-        parent frame's displacements (M, 3, 6) by camera, board and TCP pose. F (M, 4, 4) base_T_tcp."""
+        parent frame's displacements (M, 3, .) by camera, board and TCP pose. F (M, 4, 4) base_T_tcp."""
         A, B = state.cameras[o.view], state.boards[o.board]
         carried, wrist = self.carried[o.board], self.wrist[o.view]
         FR, Ft = F[:, :3, :3], F[:, :3, 3]
-        lever = _apply(B[:, :3, :3], o.X)
+        unscaled = _apply(B[:, :3, :3], o.X)
+        lever = unscaled * (1 + state.scales[o.board])[:, None]
         on_board = lever + B[:, :3, 3]
         arm = _apply(FR, on_board)
         parent = np.where((carried & ~wrist)[:, None], arm + Ft, on_board)
@@ -146,7 +150,7 @@ class Equations:
         seen_by_wrist = (wrist & ~carried)[:, None]
         parent = np.where(seen_by_wrist, _apply(back, from_tcp), parent)
         turned = np.where((carried & ~wrist)[:, None, None], FR, np.where(seen_by_wrist[..., None], back, np.eye(3)))
-        d_board = turned @ _twist(lever)
+        d_board = turned @ np.concatenate([_twist(lever), unscaled[..., None]], 2)
         d_tcp = (np.where((carried & ~wrist)[:, None, None], _twist(arm), 0.0)
                  - np.where(seen_by_wrist[..., None], back @ _twist(from_tcp), 0.0))
         to_camera = np.swapaxes(A[:, :3, :3], 1, 2)

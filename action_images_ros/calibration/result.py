@@ -43,12 +43,15 @@ class ViewResult:
 
 @dataclass(frozen=True, eq=False)
 class BoardResult:
-    """parent_T_board in the base frame (table) or the TCP frame (gripper), with its covariance (6, 6)."""
+    """parent_T_board in the base frame (table) or the TCP frame (gripper), with its covariance (6, 6).
+    scale: printed over nominal size, less 1; 0.001 is one part in a thousand too large."""
 
     mount: BoardMount
     board: Board
     parent_T_board: np.ndarray
     covariance: np.ndarray
+    scale: float
+    scale_sd: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import CalibrationError
-from .residuals import INTRINSICS, Equations, Linearised, Observations, State
+from .residuals import BOARD, INTRINSICS, Equations, Linearised, Observations, State
 from .rig import Rig
 
 
@@ -33,12 +33,14 @@ class Noise:
     """What the measurements are believed to be before they are seen.
 
     joint_sd_deg: scatter of each joint of each pose; it is re-estimated from the data and this counts as
-    `joint_weight` joint angles' worth of evidence. offset_sd_deg, delay_sd_s: of the corrections. focal_sd,
+    `joint_weight` joint angles' worth of evidence. scale_sd: share by which a printed board's size may be off (5e-4:
+    measured with a calliper, 0.1 mm in 200). offset_sd_deg, delay_sd_s: of the corrections. focal_sd,
     centre_sd: share of focal length and image width; lens_sd: distortion coefficients.
     """
 
     joint_sd_deg: float = 0.05
     joint_weight: float = 30.0
+    scale_sd: float = 5e-4
     offset_sd_deg: float = 0.5
     delay_sd_s: float = 0.05
     focal_sd: float = 0.03
@@ -60,7 +62,7 @@ class Layout:
 
     def __init__(self, rig: Rig, poses: int, lenses: bool, offsets: bool, delay: bool):
         self.views, self.boards, self.poses = len(rig.cameras), len(rig.boards), poses
-        sizes = [6 * self.views, 6 * self.boards, INTRINSICS * self.views * lenses, 5 * offsets, int(delay), 7 * poses]
+        sizes = [6 * self.views, BOARD * self.boards, INTRINSICS * self.views * lenses, 5 * offsets, int(delay), 7 * poses]
         ends = np.cumsum(sizes)
         self.cameras, self.board_poses, self.lenses, self.offsets, self.delay, self.joints = (
             slice(int(e - s), int(e)) for s, e in zip(sizes, ends))
@@ -68,6 +70,9 @@ class Layout:
 
     def camera(self, view: int) -> slice:
         return slice(6 * view, 6 * view + 6)
+
+    def board(self, board: int) -> slice:
+        return slice(self.board_poses.start + BOARD * board, self.board_poses.start + BOARD * board + BOARD)
 
     def reading(self, pose: int) -> slice:
         return slice(self.joints.start + 7 * pose, self.joints.start + 7 * pose + 7)
@@ -77,7 +82,7 @@ class Layout:
 
     def jacobian(self, o: Observations, lin: Linearised) -> sp.csr_matrix:
         """(2 M, size), rows u and v of each point in turn."""
-        blocks = [(self.cameras.start + 6 * o.view, lin.camera), (self.board_poses.start + 6 * o.board, lin.board),
+        blocks = [(self.cameras.start + 6 * o.view, lin.camera), (self.board_poses.start + BOARD * o.board, lin.board),
                   (self.joints.start + 7 * o.pose, lin.joints)]
         if self.has(self.lenses):
             blocks.append((self.lenses.start + INTRINSICS * o.view, lin.lens))
@@ -97,7 +102,7 @@ class Layout:
         if self.has(self.offsets):
             offsets[self.OFFSET_JOINTS] = step[self.offsets]
         lenses = step[self.lenses].reshape(-1, INTRINSICS) if self.has(self.lenses) else np.zeros_like(state.lenses)
-        return state.moved(step[self.cameras].reshape(-1, 6), step[self.board_poses].reshape(-1, 6),
+        return state.moved(step[self.cameras].reshape(-1, 6), step[self.board_poses].reshape(-1, BOARD),
                            step[self.joints].reshape(-1, 7), offsets, float(step[self.delay].sum()), lenses)
 
     def prior(self, state: State, given: State, noise: Noise, joint_sd_rad: float, trust: np.ndarray,
@@ -109,6 +114,8 @@ class Layout:
         precision, deviation = np.zeros(self.size), np.zeros(self.size)
         precision[self.joints] = np.repeat(trust / joint_sd_rad**2, 7)
         deviation[self.joints] = state.joints.ravel()
+        scales = np.arange(self.board_poses.start + BOARD - 1, self.board_poses.stop, BOARD)
+        precision[scales], deviation[scales] = 1 / noise.scale_sd**2, state.scales
         if self.has(self.lenses):
             sd = np.full((self.views, INTRINSICS), noise.lens_sd)
             sd[:, :2] = noise.focal_sd * given.lenses[:, :2]

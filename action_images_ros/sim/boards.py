@@ -26,11 +26,12 @@ _VIEW = "lens"
 
 @dataclass(frozen=True, eq=False)
 class PlacedBoard:
-    """A board on the hand (parent_T_board in the TCP frame) or in the room (in the base frame)."""
+    """A board on the hand (parent_T_board in the TCP frame) or in the room (in the base frame). scale: of its print."""
 
     board: Board
     on_gripper: bool
     parent_T_board: np.ndarray
+    scale: float = 1.0
 
 
 def boards_extension(boards: Mapping[str, PlacedBoard]) -> Callable[[mujoco.MjSpec], None]:
@@ -44,14 +45,15 @@ def boards_extension(boards: Mapping[str, PlacedBoard]) -> Callable[[mujoco.MjSp
 
 
 def _add_board(spec: mujoco.MjSpec, name: str, placed: PlacedBoard) -> None:
-    image = board_image(placed.board, _TEXTURE_PX_PER_M, _MARGIN_M)
+    image, used = _texture(placed.board)
     texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=image.shape[1], height=image.shape[0],
                                nchannel=3)
     texture.data = np.repeat(image[..., None], 3, 2).tobytes()
     material = spec.add_material(name=name, specular=0.0, shininess=0.0, reflectance=0.0)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
-    width, height = (side + 2 * _MARGIN_M for side in placed.board.size_m)
-    vertices, faces, uv = _plate(width, height)
+    per_m = round(_TEXTURE_PX_PER_M * placed.board.pitch_m) / placed.board.pitch_m / placed.scale
+    width, height = used * image.shape[::-1] / per_m
+    vertices, faces, uv = _plate(width, height, used)
     spec.add_mesh(name=name, uservert=vertices.ravel(), userface=faces.ravel(), usertexcoord=uv.ravel())
     T = placed.parent_T_board
     parent, offset = (spec.body("hand"), np.array([0, 0, TCP_FROM_HAND_M])) if placed.on_gripper else (spec.worldbody, np.zeros(3))
@@ -59,7 +61,19 @@ def _add_board(spec: mujoco.MjSpec, name: str, placed: PlacedBoard) -> None:
     body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, material=name, contype=0, conaffinity=0, mass=1e-3)
 
 
-def _plate(width: float, height: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _texture(board: Board) -> tuple[np.ndarray, np.ndarray]:
+    """The board in the corner of a picture with powers of two as sides, and the part of it that it fills.
+
+    Smaller versions of other sizes, from which the renderer samples, drop rows and so shrink the pattern by parts in a thousand.
+    """
+    image = board_image(board, _TEXTURE_PX_PER_M, _MARGIN_M)
+    sides = [1 << int(side - 1).bit_length() for side in image.shape]
+    canvas = np.full(sides, 255, np.uint8)
+    canvas[:image.shape[0], :image.shape[1]] = image
+    return canvas, np.array([image.shape[1] / sides[1], image.shape[0] / sides[0]])
+
+
+def _plate(width: float, height: float, used: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A thin box whose face at z = 0 shows the whole texture, upright as seen from -z; the other faces show its margin."""
     x, y = width / 2, height / 2
     front = np.array([[-x, -y, 0], [x, -y, 0], [x, y, 0], [-x, y, 0]])
@@ -69,7 +83,7 @@ def _plate(width: float, height: float) -> tuple[np.ndarray, np.ndarray, np.ndar
         a, b = 4 + i, 4 + (i + 1) % 4
         faces += [[a, b, b + 4], [a, b + 4, a + 4]]
     uv = np.full((12, 2), 0.002)
-    uv[:4] = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    uv[:4] = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * used
     return vertices, np.array(faces), uv
 
 
