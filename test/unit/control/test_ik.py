@@ -53,6 +53,15 @@ def test_when_joints_reach_their_margin_the_others_take_over():
     assert IkSolver(ARM).solve(ARM.fk(solution), seeds).reached.mean() > 0.97
 
 
+def test_with_the_arm_almost_stretched_every_reachable_target_is_reached():
+    rng = np.random.default_rng(8)
+    seeds = rng.uniform(FR3_LIMITS.q_min + 0.3, FR3_LIMITS.q_max - 0.3, size=(300, 7))
+    seeds[:, 3] = -0.23
+    solution = seeds + rng.normal(scale=0.05, size=seeds.shape)
+    solution = np.clip(solution, FR3_LIMITS.q_min + 0.06, FR3_LIMITS.q_max - 0.06)
+    assert IkSolver(ARM).solve(ARM.fk(solution), seeds).reached.mean() > 0.98
+
+
 def test_target_out_of_reach_is_told_and_the_arm_stops_close_to_it():
     target = ARM.fk(FR3_HOME_Q)
     target[:3, 3] = [1.5, 0.0, 0.5]
