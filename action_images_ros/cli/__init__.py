@@ -28,6 +28,7 @@ SUBCOMMANDS = {
     "record": "record the running graph",
     "dataset": "audit and convert recordings",
     "train": "train or fine-tune a model",
+    "export": "export a model's graph, so that it runs without torch",
     "convert": "import released weights",
     "compile": "build a model's inference engine",
     "bench": "measure one part and print a table",
