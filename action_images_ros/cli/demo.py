@@ -159,7 +159,7 @@ class _Demo:
         witness.restart()
         operator.instruct(instruction)
         faults, began_s = self._enable(operator), time.monotonic()
-        last_s = 0.0
+        last_s = began_s
         while not self._decided(operator, scene["episode"]):
             if time.monotonic() - began_s > self._args.timeout + _RESULT_SLACK_S:
                 raise TransportError("the simulated cell gave no verdict in time; see its log")
@@ -197,10 +197,16 @@ class _Demo:
     def _progress(self, operator, witness, seconds: float) -> int:
         """Print one line; put a controller in fault back to work. Returns the number of faults."""
         control = operator.diagnostics.get("controller: control", {})
-        state, fault = control.get("state", "?"), control.get("fault", "")
+        state, why = control.get("state", "?"), control.get("fault", "")
+        if state in ("ready", "holding"):
+            why = control.get("last_refusal", "") or why
         latency_ms = operator.value("controller: control", "latency_mean_ms")
-        print(f"  {seconds:5.1f} s  {state}{': ' + fault if fault else ''}, {witness.chunks} chunks, "
-              f"latency {latency_ms:.0f} ms, cell: {operator.verdict.outcome}", flush=True)  # fmt: skip
+        accepted = int(operator.value("controller: control", "chunks_accepted"))
+        print(
+            f"  {seconds:5.1f} s  {state}{f' ({why})' if why else ''}, chunks {witness.chunks} decoded, {accepted} accepted "
+            f"in all, latency {latency_ms:.0f} ms, cell: {operator.verdict.outcome}",
+            flush=True,
+        )
         return self._enable(operator) if state == "fault" else 0
 
     def _keep(self, witness, result: EpisodeResult) -> None:

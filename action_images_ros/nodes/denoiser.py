@@ -65,7 +65,7 @@ class DenoiserParameters:
     committed_steps: int = parameter(
         0, "action steps that the next chunk takes over from what the controller committed to", minimum=0, maximum=64
     )
-    nice: int = parameter(10, "niceness of the inference, so that the control loop goes first", minimum=0, maximum=19)
+    nice: int = parameter(5, "niceness of the inference, so that the control loop goes first", minimum=0, maximum=19)
     seed: int = parameter(0, "seed of the first chunk's noise; the next ones count up", minimum=0, maximum=2**31 - 1)
     wait_s: float = parameter(
         30.0, "end with an error when images or joint states are missing after so long; 0 waits for ever",

@@ -28,7 +28,8 @@ class ManagedNode(LifecycleNode):
     """Subclasses give `setup` (what configure does), `start` (activate), `halt` (deactivate) and `teardown` (cleanup).
 
     `parameters` is the instance of `parameter_type` that the command line and files made; it has a field
-    `autostart`. `ending` is set when the process has been told to end. Raises ConfigError for a parameter that is unknown or illegal.
+    `autostart`. `ending` is set when the process has been told to end.
+    Raises ConfigError for a parameter that is unknown or illegal.
     """
 
     def __init__(self, name: str, parameter_type: type) -> None:

@@ -1,6 +1,6 @@
 """What the system tests share: a cell, an untrained model, eyes on the graph, an expert's player.
 
-The player stands in place of a denoiser, to test the plumbing around it; it knows the scene, which no shipped node does.
+The player stands in place of a denoiser, to test the plumbing around it; it knows the scene, as no shipped node does.
 """
 
 from __future__ import annotations

@@ -112,6 +112,7 @@ def test_a_bad_command_moves_nothing(cell):
     for interface, kind in commands.ARM.items():
         publisher = operator.node.create_publisher(kind.message, kind.topic, qos.COMMAND)
         operator.until(lambda p=publisher: p.get_subscription_count() == 1, kind.topic, 10.0)
+        operator.until(watch.resting, "rest", 10.0)
         began_s = time.monotonic()
         far = commands.ArmCommand(np.full(7, 9.0), np.zeros(7), np.diag([1.0, -1, -1, 1]), 1, 0.1)
         far.base_T_tcp[:3, 3] = (3.0, 0.0, 0.5)
