@@ -41,8 +41,9 @@ class ActionImagePolicy:
         self.config, self.pipeline, self.engine = config, pipeline, engine
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path, engine: str = "auto",
-                        options: EngineOptions = EngineOptions()) -> ActionImagePolicy:
+    def from_pretrained(
+        cls, directory: str | Path, engine: str = "auto", options: EngineOptions = EngineOptions()
+    ) -> ActionImagePolicy:
         """directory: config.json and the weights (models/README.md says which files). engine: a name of
         `engines.ENGINES`, or auto.
 
@@ -59,11 +60,19 @@ class ActionImagePolicy:
         """Live cameras -> the cameras in which the action images are drawn."""
         return self.pipeline.action_cameras(cameras)
 
-    def generate(self, frames: SyncedFrames, base_T_tcp: np.ndarray, openness: float, instruction: str,
-                 committed: ActionChunk | None = None, seed: int = 0) -> ActionImages:
+    def generate(
+        self,
+        frames: SyncedFrames,
+        base_T_tcp: np.ndarray,
+        openness: float,
+        instruction: str,
+        committed: ActionChunk | None = None,
+        seed: int = 0,
+    ) -> ActionImages:
         """One chunk of action images.
 
-        base_T_tcp (4, 4) m and openness [0, 1] at frames.stamp_ns; committed: targets at k dt_s after that stamp, k = 1...,
+        base_T_tcp (4, 4) m and openness [0, 1] at frames.stamp_ns; committed: targets at k dt_s after that stamp, k
+        = 1...,
         which the arm will execute in any case and which the chunk continues. Raises ModelError where the frames are not
         the model's views, EngineError where the engine fails.
         """
@@ -74,20 +83,36 @@ class ActionImagePolicy:
             opens = np.concatenate([opens, committed.openness[:keep]])
         given = Given(self.pipeline.model_images(frames.images), poses, opens, instruction)
         made = self.pipeline.run(Mode.POLICY, given, frames.cameras, np.random.default_rng(seed))
-        return ActionImages(made.action_images, frames.views, self.action_cameras(frames.cameras), frames.stamp_ns, self.config.dt_s)
+        return ActionImages(
+            made.action_images, frames.views, self.action_cameras(frames.cameras), frames.stamp_ns, self.config.dt_s
+        )
 
     def decode(self, images: ActionImages) -> ActionChunk:
         """Targets in the robot base frame, stamped with the observation's time."""
         chunk = decode(images.images, images.cameras, self.config.encoding, self.config.decode)
         return chunk.stamped(images.stamp_ns, images.dt_s)
 
-    def infer(self, frames: SyncedFrames, base_T_tcp: np.ndarray, openness: float, instruction: str,
-              committed: ActionChunk | None = None, seed: int = 0) -> ActionChunk:
+    def infer(
+        self,
+        frames: SyncedFrames,
+        base_T_tcp: np.ndarray,
+        openness: float,
+        instruction: str,
+        committed: ActionChunk | None = None,
+        seed: int = 0,
+    ) -> ActionChunk:
         """`generate` then `decode`."""
         return self.decode(self.generate(frames, base_T_tcp, openness, instruction, committed, seed))
 
-    def generate_mode(self, mode: Mode, frames: Sequence[SyncedFrames], base_T_tcps: np.ndarray, openness: np.ndarray,
-                      instruction: str, seed: int = 0) -> Generation:
+    def generate_mode(
+        self,
+        mode: Mode,
+        frames: Sequence[SyncedFrames],
+        base_T_tcps: np.ndarray,
+        openness: np.ndarray,
+        instruction: str,
+        seed: int = 0,
+    ) -> Generation:
         """Any mode of the model.
 
         frames: one set, or in mode label chunk_size sets dt_s apart, oldest first, from the same cameras. base_T_tcps

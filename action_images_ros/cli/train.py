@@ -11,21 +11,31 @@ HELP = "train the small denoiser on collected episodes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="directory of episode shards (action-images sim collect)")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="directory of episode shards (action-images sim collect)"
+    )
     parser.add_argument("--validation", type=Path, help="directory of held-out episode shards")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
-    parser.add_argument("--samples", type=int, default=40_000, help="canvases until the learning rate is zero (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="the same as a time budget; whichever comes first")
+    parser.add_argument(
+        "--samples", type=int, default=40_000, help="canvases until the learning rate is zero (%(default)s)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="the same as a time budget; whichever comes first"
+    )
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=6e-4)
-    parser.add_argument("--mode-mix", default="policy=0.6,joint=0.2,world=0.1,label=0.1", help="share of each mode (%(default)s)")
+    parser.add_argument(
+        "--mode-mix", default="policy=0.6,joint=0.2,world=0.1,label=0.1", help="share of each mode (%(default)s)"
+    )
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--heads", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--episodes", type=int, help="read at most this many episodes")
-    parser.add_argument("--every", type=int, default=2_000, help="samples between validations and checkpoints (%(default)s)")
+    parser.add_argument(
+        "--every", type=int, default=2_000, help="samples between validations and checkpoints (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", type=Path, help="model directory whose weights to train on")
     parser.add_argument("--resume", action="store_true", help="go on where the checkpoint in --out left off")
@@ -44,9 +54,17 @@ def run(args: argparse.Namespace) -> int:
         mix = {k: float(v) for k, v in (item.split("=") for item in args.mode_mix.split(","))}
     except ValueError:
         raise ConfigError(f"--mode-mix is {args.mode_mix!r}; expected like policy=0.7,joint=0.3") from None
-    model = ModelConfig(modes=tuple(mix), conv_canvas=ConvCanvasConfig(args.width, args.channels, args.blocks, args.heads))
-    config = TrainConfig(samples=args.samples, minutes=args.minutes, batch_size=args.batch_size,
-                         learning_rate=args.learning_rate, seed=args.seed, mode_mix=mix)
+    model = ModelConfig(
+        modes=tuple(mix), conv_canvas=ConvCanvasConfig(args.width, args.channels, args.blocks, args.heads)
+    )
+    config = TrainConfig(
+        samples=args.samples,
+        minutes=args.minutes,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        mode_mix=mix,
+    )
     source = CanvasSource(load_episodes(args.data, args.episodes), model)
     held_out = CanvasSource(load_episodes(args.validation), model) if args.validation else None
     trainer = Trainer(source, model, config, args.out, time.monotonic)
@@ -55,7 +73,10 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         trainer.resume()
     size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
-    print(f"{len(source.episodes)} episodes, {size:.1f} M parameters, {args.threads} threads, modes {args.mode_mix}", flush=True)
+    print(
+        f"{len(source.episodes)} episodes, {size:.1f} M parameters, {args.threads} threads, modes {args.mode_mix}",
+        flush=True,
+    )
     last = time.monotonic()
     began, first = time.monotonic(), trainer.samples
 
@@ -80,5 +101,17 @@ def run(args: argparse.Namespace) -> int:
         return summary
 
     trainer.run(show, validate, args.every)
-    print(f"wrote {args.out}/model.safetensors and config.json")
+    _draw_course(args.out)
+    print(f"wrote {args.out}: weights, config.json, log.jsonl, curve.png")
     return 0
+
+
+def _draw_course(out: Path) -> None:
+    import json
+
+    import cv2
+
+    from ..pictures.curve import training_curve
+
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    cv2.imwrite(str(out / "curve.png"), training_curve(rows)[..., ::-1])

@@ -48,8 +48,10 @@ class ConvCanvasConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width < 32 or self.blocks < 1 or self.channels % 8:
-            raise ModelError(f"conv_canvas width {self.width} must be a multiple of heads {self.heads} and at least 32, "
-                             f"channels {self.channels} a multiple of 8, blocks {self.blocks} at least 1")
+            raise ModelError(
+                f"conv_canvas width {self.width} must be a multiple of heads {self.heads} and at least 32, "
+                f"channels {self.channels} a multiple of 8, blocks {self.blocks} at least 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,10 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.denoising_steps <= 1000 or not self.shift > 0 or not 1 <= self.guidance_scale <= 100:
-            raise ModelError(f"sampler: denoising_steps {self.denoising_steps} (1..1000), shift {self.shift} (> 0), "
-                             f"guidance_scale {self.guidance_scale} (1..100)")
+            raise ModelError(
+                f"sampler: denoising_steps {self.denoising_steps} (1..1000), shift {self.shift} (> 0), "
+                f"guidance_scale {self.guidance_scale} (1..100)"
+            )
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ class ModelConfig:
     """views: cameras on the canvas. chunk_size: T action steps, index 0 = the pose at the observation.
     dt_s: spacing of action steps. image_size, action_size: (width, height) px of the square camera images that the
     model sees and of the action images that it makes. modes: what it was trained for. ray_frame: that of the camera
-    rays. conv_canvas, wan: sizes of the one that `denoiser` names. decode: what of its own images is credible enough to act on.
+    rays. conv_canvas, wan: sizes of the one that `denoiser` names. decode: what of its own images is credible
+    enough to act on.
 
     Raises ModelError where values do not fit each other.
     """
@@ -101,11 +106,15 @@ class ModelConfig:
         one_of("frame_codec", self.frame_codec, FRAME_CODECS, ModelError)
         one_of("ray_frame", self.ray_frame, RAY_FRAMES, ModelError)
         if self.format_version != FORMAT_VERSION:
-            raise ModelError(f"model format_version is {self.format_version}; this version reads {FORMAT_VERSION}; "
-                             "convert the model or install the matching release")
+            raise ModelError(
+                f"model format_version is {self.format_version}; this version reads {FORMAT_VERSION}; "
+                "convert the model or install the matching release"
+            )
         if self.views < 2 or self.chunk_size < 2 or not self.dt_s > 0:
-            raise ModelError(f"views {self.views} (>= 2), chunk_size {self.chunk_size} (>= 2) and dt_s {self.dt_s} (> 0) "
-                             "must make a chunk that can be triangulated and executed")
+            raise ModelError(
+                f"views {self.views} (>= 2), chunk_size {self.chunk_size} (>= 2) and dt_s {self.dt_s} (> 0) "
+                "must make a chunk that can be triangulated and executed"
+            )
         if not self.modes:
             raise ModelError(f"modes is empty; give at least one of {', '.join(m.value for m in Mode)}")
         for mode in self.modes:
@@ -143,8 +152,10 @@ class ModelConfig:
         """Read `directory`/config.json. Raises ModelError where it is missing, malformed or has unknown keys."""
         path = Path(directory) / "config.json"
         if not path.is_file():
-            raise ModelError(f"{directory} is not a model directory: it has no config.json; "
-                             "give a directory such as models/reach, or train one with `action-images train`")
+            raise ModelError(
+                f"{directory} is not a model directory: it has no config.json; "
+                "give a directory such as models/reach, or train one with `action-images train`"
+            )
         try:
             raw = json.loads(path.read_text())
         except ValueError as e:
@@ -158,36 +169,53 @@ def _check_conv_canvas(config: ModelConfig) -> None:
     if (factor * action[0], factor * action[1]) != size:
         raise ModelError(f"image_size {size} must be a whole multiple of action_size {action}")
     if config.frame_codec != "pixels":
-        raise ModelError(f"frame_codec is {config.frame_codec!r}, but denoiser conv_canvas works on plain pixels; "
-                         "set it to 'pixels'")
+        raise ModelError(
+            f"frame_codec is {config.frame_codec!r}, but denoiser conv_canvas works on plain pixels; set it to 'pixels'"
+        )
     if Mode.VIDEO.value in config.modes:
-        raise ModelError("denoiser conv_canvas has no mode 'video': its canvas always has action segments; "
-                         "legal: policy, joint, world, label")
+        raise ModelError(
+            "denoiser conv_canvas has no mode 'video': its canvas always has action segments; "
+            "legal: policy, joint, world, label"
+        )
 
 
 def _check_wan(config: ModelConfig) -> None:
     compression, wan = config.compression, config.wan
     if config.image_size != config.action_size:
-        raise ModelError(f"denoiser wan packs video and action in one sequence, so action_size {config.action_size} "
-                         f"must equal image_size {config.image_size}")
+        raise ModelError(
+            f"denoiser wan packs video and action in one sequence, so action_size {config.action_size} "
+            f"must equal image_size {config.image_size}"
+        )
     cell = compression.space * wan.patch
     if config.image_size[0] % cell:
-        raise ModelError(f"image_size {config.image_size} must be a multiple of {cell}: {compression.space} pixels a "
-                         f"latent cell ({config.frame_codec}), {wan.patch} cells a token (wan.patch)")
+        raise ModelError(
+            f"image_size {config.image_size} must be a multiple of {cell}: {compression.space} pixels a "
+            f"latent cell ({config.frame_codec}), {wan.patch} cells a token (wan.patch)"
+        )
     if (config.chunk_size - 1) % compression.time:
         q = (config.chunk_size - 1) // compression.time
-        raise ModelError(f"chunk_size is {config.chunk_size}; frame_codec {config.frame_codec} takes "
-                         f"{compression.time} q + 1 frames, such as {compression.frames(q + 1)} or "
-                         f"{compression.frames(q + 2)}")
+        raise ModelError(
+            f"chunk_size is {config.chunk_size}; frame_codec {config.frame_codec} takes "
+            f"{compression.time} q + 1 frames, such as {compression.frames(q + 1)} or "
+            f"{compression.frames(q + 2)}"
+        )
     if config.frame_codec == "pixels" and wan.latent_channels != 3:
         raise ModelError(f"wan.latent_channels is {wan.latent_channels}; plain pixels have 3")
     if config.ray_frame != "first_view":
-        raise ModelError(f"ray_frame is {config.ray_frame!r}, but denoiser wan takes camera rays relative to the first "
-                         "view; set it to 'first_view'")
+        raise ModelError(
+            f"ray_frame is {config.ray_frame!r}, but denoiser wan takes camera rays relative to the first "
+            "view; set it to 'first_view'"
+        )
 
 
-_NESTED = {"encoding": ActionEncoding, "text": TextConfig, "conv_canvas": ConvCanvasConfig, "wan": WanConfig,
-           "sampler": SamplerConfig, "decode": DecodeConfig}
+_NESTED = {
+    "encoding": ActionEncoding,
+    "text": TextConfig,
+    "conv_canvas": ConvCanvasConfig,
+    "wan": WanConfig,
+    "sampler": SamplerConfig,
+    "decode": DecodeConfig,
+}
 
 
 def _build(cls, raw: object, where: str):

@@ -41,7 +41,8 @@ class Episode:
 
 @dataclass(frozen=True)
 class Window:
-    """A chunk to learn from: frame `start` of an episode on, as recorded, or as the expert of `choice` would act from there."""
+    """A chunk to learn from: frame `start` of an episode on, as recorded, or as the expert of `choice` would act
+    from there."""
 
     episode: int
     start: int
@@ -50,8 +51,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of canvases of one layout: latents video (B, V, Fv, C, h, w) and action (B, V, Fa, C', h', w'); rays (B, ...),
-    text (B, L, D) and text_mask (B, L) as of `Conditioning`; poses (B, T, 4, 4) and openness (B, T) are what action shows."""
+    """A batch of canvases of one layout: latents video (B, V, Fv, C, h, w) and action (B, V, Fa, C', h', w'); rays
+    (B, ...),
+    text (B, L, D) and text_mask (B, L) as of `Conditioning`; poses (B, T, 4, 4) and openness (B, T) are what action
+    shows."""
 
     layout: CanvasLayout
     video: np.ndarray
@@ -67,7 +70,9 @@ def load_episodes(directory: Path, limit: int | None = None) -> list[Episode]:
     """Read every shard of `directory`. Raises DatasetError where there is none or one is broken."""
     shards = sorted(Path(directory).glob("shard_*.safetensors"))
     if not shards:
-        raise DatasetError(f"{directory} has no shard_*.safetensors; make some with `action-images sim collect --out {directory}`")
+        raise DatasetError(
+            f"{directory} has no shard_*.safetensors; make some with `action-images sim collect --out {directory}`"
+        )
     episodes: list[Episode] = []
     for shard in shards:
         try:
@@ -90,9 +95,16 @@ def _read_shard(path: Path) -> list[Episode]:
         rows = np.flatnonzero(index == number)
         cameras = tuple(PinholeCamera(K, size, _rigid(T)) for K, T in zip(a["K"][e], a["base_T_camera"][e]))
         poses = np.stack([_rigid(T) for T in a["base_T_tcp"][rows]])
-        out.append(Episode(a["images"][rows], poses, a["openness"][rows].astype(float), cameras,
-                           tuple(sorted({info[e]["instruction"], info[e]["canonical_instruction"]})),
-                           choices(info[e].get("task", task), info[e]["objects"])))
+        out.append(
+            Episode(
+                a["images"][rows],
+                poses,
+                a["openness"][rows].astype(float),
+                cameras,
+                tuple(sorted({info[e]["instruction"], info[e]["canonical_instruction"]})),
+                choices(info[e].get("task", task), info[e]["objects"]),
+            )
+        )
     return out
 
 
@@ -160,12 +172,16 @@ class CanvasSource:
         openness = np.stack(opens)
         drawn = draw(np.concatenate(uv), openness.reshape(-1), self.config.action_size, self.config.encoding)
         action = self._action_latents(drawn.reshape(B, T, *drawn.shape[1:]).swapaxes(1, 2), len(layout.clean_action))
-        return Batch(layout, np.stack(video), action, np.stack(rays), np.stack(text), np.stack(mask), np.stack(poses), openness)
+        return Batch(
+            layout, np.stack(video), action, np.stack(rays), np.stack(text), np.stack(mask), np.stack(poses), openness
+        )
 
     def _action_latents(self, drawn: np.ndarray, latent_frames: int) -> np.ndarray:
         """Action images in [0, 1] (B, V, T, h, w, 3), not quantised -> the first latent frames of their segments."""
         frames = self.config.compression.frames(max(latent_frames, 1))
-        return np.ascontiguousarray(self.codecs.action.encode_signal(drawn[:, :, :frames] * 2.0 - 1.0)[:, :, :latent_frames])
+        return np.ascontiguousarray(
+            self.codecs.action.encode_signal(drawn[:, :, :frames] * 2.0 - 1.0)[:, :, :latent_frames]
+        )
 
     def _actions(self, window: Window, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """Poses (T, 4, 4), openness (T,) and paraphrases of a window."""
@@ -173,10 +189,14 @@ class CanvasSource:
         if window.choice is None:
             return episode.base_T_tcps[frames], episode.openness[frames], episode.instructions
         asked = episode.choices[window.choice]
-        chunk = asked.expert.chunk(episode.base_T_tcps[frames[0]], episode.openness[frames[0]], len(frames), self.config.dt_s)
+        chunk = asked.expert.chunk(
+            episode.base_T_tcps[frames[0]], episode.openness[frames[0]], len(frames), self.config.dt_s
+        )
         return chunk.base_T_tcps, chunk.openness, asked.instructions
 
-    def _words(self, instructions: tuple[str, ...], augment: Augment, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _words(
+        self, instructions: tuple[str, ...], augment: Augment, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         if augment.no_instruction and rng.random() < augment.no_instruction:
             return self.text.empty()
         return self.text(instructions[int(rng.integers(len(instructions)))])
@@ -198,10 +218,13 @@ class Augment:
     """Augmentation that keeps the calibration true.
 
     shuffle_views: random order of the views. brightness, contrast: largest relative change, drawn per view (as
-    two cameras differ). committed_m: standard deviation of the shift of committed poses, which decays to nothing over the rest
+    two cameras differ). committed_m: standard deviation of the shift of committed poses, which decays to nothing
+    over the rest
     of the chunk, so that the model learns to continue from where the arm will really be. no_instruction: share of
-    canvases without an instruction, which guidance needs. relabel: whether canvases without a future video show each picture under two of
-    the instructions that its scene allows. early: exponent that favours windows from the beginning of an episode, where the
+    canvases without an instruction, which guidance needs. relabel: whether canvases without a future video show
+    each picture under two of
+    the instructions that its scene allows. early: exponent that favours windows from the beginning of an episode,
+    where the
     instruction alone tells what is meant.
     """
 
@@ -237,8 +260,11 @@ class Augment:
 NO_AUGMENT = Augment(shuffle_views=False, brightness=0.0, contrast=0.0, committed_m=0.0, relabel=False, early=1.0)
 
 
-def draw_layout(config: ModelConfig, mix: dict[Mode, float], committed_share: float, rng: np.random.Generator) -> CanvasLayout:
-    """A random mode of the mix; in `committed_share` of the generating modes 1 to 3 latent action frames are given clean."""
+def draw_layout(
+    config: ModelConfig, mix: dict[Mode, float], committed_share: float, rng: np.random.Generator
+) -> CanvasLayout:
+    """A random mode of the mix; in `committed_share` of the generating modes 1 to 3 latent action frames are given
+    clean."""
     modes = list(mix)
     p = np.array([mix[m] for m in modes], float)
     mode = modes[int(rng.choice(len(modes), p=p / p.sum()))]

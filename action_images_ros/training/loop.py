@@ -35,14 +35,18 @@ class TrainConfig:
     average_decay: float = 0.998
     committed_share: float = 0.25
     seed: int = 0
-    mode_mix: dict[str, float] = field(default_factory=lambda: {"policy": 0.6, "joint": 0.2, "world": 0.1, "label": 0.1})
+    mode_mix: dict[str, float] = field(
+        default_factory=lambda: {"policy": 0.6, "joint": 0.2, "world": 0.1, "label": 0.1}
+    )
     augment: Augment = Augment()
     loss: LossConfig = LossConfig()
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.batch_size < 1 or not self.learning_rate > 0 or not self.minutes > 0:
-            raise ConfigError(f"training needs positive samples ({self.samples}), batch_size ({self.batch_size}), "
-                              f"learning_rate ({self.learning_rate}) and minutes ({self.minutes})")
+            raise ConfigError(
+                f"training needs positive samples ({self.samples}), batch_size ({self.batch_size}), "
+                f"learning_rate ({self.learning_rate}) and minutes ({self.minutes})"
+            )
 
     @property
     def modes(self) -> dict[Mode, float]:
@@ -62,16 +66,31 @@ class Trainer:
     """One run into `out`: averaged weights (`model.safetensors`, or `transformer/` for denoiser wan), `config.json`,
     `log.jsonl`, and `resume/`."""
 
-    def __init__(self, source: CanvasSource, model_config: ModelConfig, config: TrainConfig, out: Path,
-                 clock: Callable[[], float]) -> None:
-        self.source, self.model_config, self.config, self.out, self.clock = source, model_config, config, Path(out), clock
+    def __init__(
+        self,
+        source: CanvasSource,
+        model_config: ModelConfig,
+        config: TrainConfig,
+        out: Path,
+        clock: Callable[[], float],
+    ) -> None:
+        self.source, self.model_config, self.config, self.out, self.clock = (
+            source,
+            model_config,
+            config,
+            Path(out),
+            clock,
+        )
         torch.manual_seed(config.seed)
         self.model = build_denoiser(model_config)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         decay = [p for p in self.model.parameters() if p.ndim >= 2]
         rest = [p for p in self.model.parameters() if p.ndim < 2]
-        self.optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": config.weight_decay},
-                                            {"params": rest, "weight_decay": 0.0}], lr=0.0, betas=(0.9, 0.95))
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+            lr=0.0,
+            betas=(0.9, 0.95),
+        )
         self.samples, self.elapsed_s, self.losses = 0, 0.0, {}
         self.out.mkdir(parents=True, exist_ok=True)
 
@@ -83,8 +102,12 @@ class Trainer:
         self.model.load_state_dict(load_denoiser(directory, self.model_config).state_dict())
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
-    def run(self, on_progress: Callable[[Progress], None],
-            validate: Callable[[torch.nn.Module], dict[str, float]] | None = None, every_samples: int = 2_000) -> None:
+    def run(
+        self,
+        on_progress: Callable[[Progress], None],
+        validate: Callable[[torch.nn.Module], dict[str, float]] | None = None,
+        every_samples: int = 2_000,
+    ) -> None:
         """Train until the budget is spent. `validate` gets a copy of the model with averaged weights."""
         started = self.clock() - self.elapsed_s
         next_report = self.samples + every_samples
@@ -108,18 +131,24 @@ class Trainer:
         layout = draw_layout(self.model_config, config.modes, config.committed_share, rng)
         batch = self.source.batch(rng, config.batch_size, layout, config.augment)
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, (self.samples + 1) / config.warmup_samples) * _cosine(self.share)
+            group["lr"] = (
+                config.learning_rate * min(1.0, (self.samples + 1) / config.warmup_samples) * _cosine(self.share)
+            )
         with torch.autocast("cpu", torch.bfloat16):
             losses = canvas_loss(self.model, batch, config.loss, generator)
         if not torch.isfinite(losses["total"]):
-            raise DatasetError(f"the loss became {losses['total'].item()} after {self.samples} samples; "
-                               "lower learning_rate or look at the data")
+            raise DatasetError(
+                f"the loss became {losses['total'].item()} after {self.samples} samples; "
+                "lower learning_rate or look at the data"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.samples += config.batch_size
-        decay = min(config.average_decay, (1 + self.samples / config.batch_size) / (10 + self.samples / config.batch_size))
+        decay = min(
+            config.average_decay, (1 + self.samples / config.batch_size) / (10 + self.samples / config.batch_size)
+        )
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
                 self.average[name].lerp_(value, 1 - decay)
@@ -144,7 +173,12 @@ class Trainer:
         resume.mkdir(exist_ok=True)
         save_file({k: v.contiguous() for k, v in self.model.state_dict().items()}, resume / "model.safetensors")
         torch.save(self.optimiser.state_dict(), resume / "optimiser.pt")
-        state = {"samples": self.samples, "elapsed_s": self.elapsed_s, "losses": self.losses, "train": asdict(self.config)}
+        state = {
+            "samples": self.samples,
+            "elapsed_s": self.elapsed_s,
+            "losses": self.losses,
+            "train": asdict(self.config),
+        }
         (resume / "state.json").write_text(json.dumps(state, indent=2, default=str))
 
     def resume(self) -> None:

@@ -61,14 +61,18 @@ class ConvCanvas(nn.Module):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
-    def forward(self, video: Tensor, action: Tensor, sigma: Tensor, rays: Tensor, text: Tensor,
-                text_mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """video (B, V, Fv, C, h, w) with Fv 1 or chunk_size; action (B, V, T, 3, h, w); sigma (B,); rays (B, V, 6, h, w);
-        text (B, L, D); text_mask (B, L) -> clean action (B, V, T, 3, h, w) and clean video of video's shape (None if Fv = 1)."""
+    def forward(
+        self, video: Tensor, action: Tensor, sigma: Tensor, rays: Tensor, text: Tensor, text_mask: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """video (B, V, Fv, C, h, w) with Fv 1 or chunk_size; action (B, V, T, 3, h, w); sigma (B,); rays (B, V, 6,
+        h, w);
+        text (B, L, D); text_mask (B, L) -> clean action (B, V, T, 3, h, w) and clean video of video's shape (None
+        if Fv = 1)."""
         return self.predict(video, action, level_features(sigma, self.position.shape[1]), rays, text, text_mask)
 
-    def predict(self, video: Tensor, action: Tensor, level: Tensor, rays: Tensor, text: Tensor,
-                text_mask: Tensor) -> tuple[Tensor, Tensor | None]:
+    def predict(
+        self, video: Tensor, action: Tensor, level: Tensor, rays: Tensor, text: Tensor, text_mask: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """`forward` with the features of sigma, level (B, width), in its place: what an exported graph computes."""
         b, v = action.shape[:2]
         condition = self.level(level)
@@ -87,7 +91,8 @@ class ConvCanvas(nn.Module):
         return clean_action, torch.cat([video[:, :, :1], future], 2)
 
     def _gist(self, text: Tensor, mask: Tensor) -> Tensor:
-        """The instruction as a whole (B, width): it modulates every layer, so that a convolution can look for what is named."""
+        """The instruction as a whole (B, width): it modulates every layer, so that a convolution can look for what
+        is named."""
         shown = mask.to(text.dtype)[..., None]
         return self.gist((text * shown).sum(1) / shown.sum(1).clamp_min(1.0).sqrt())
 
@@ -118,7 +123,8 @@ class ConvCanvas(nn.Module):
 
     def velocity(self, video: Tensor, action: Tensor, sigma: Tensor, conditioning: Conditioning):
         """The Denoiser Protocol on torch tensors."""
-        clean_action, clean_video = self(video, action, sigma, conditioning.rays, conditioning.text, conditioning.text_mask)
+        clean_action, clean_video = self(
+            video, action, sigma, conditioning.rays, conditioning.text, conditioning.text_mask
+        )
         moved = None if clean_video is None else velocity_from_clean(video, clean_video, sigma)
         return moved, velocity_from_clean(action, clean_action, sigma)
-

@@ -47,7 +47,8 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, condition: Tensor, bias: Tensor) -> Tensor:
-        """x (B, N, width); condition (B, condition); bias (B, 1, 1, N) added to attention logits (-inf-like on padding)."""
+        """x (B, N, width); condition (B, condition); bias (B, 1, 1, N) added to attention logits (-inf-like on
+        padding)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, -1)
         b, n, d = x.shape
         h = self.norm1(x) * (1 + scale1) + shift1
