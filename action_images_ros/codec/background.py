@@ -9,7 +9,9 @@ import numpy as np
 from .blobs import Blobs
 from .grid import Grid
 
-_WAVES = 4  # cosines an axis: up to 1.5 periods over the image
+_WAVES = 5  # cosines an axis, up to 1.5 periods over the image
+_TEST_WAVES = 4  # fewer of them show whether there is a background at all
+_MARGIN = 0.15  # of the image: the cosines are those of a wider image, since at its border they would be level
 _BLOB_SIGMA = 2.3
 _WAVE_SD = 0.04
 _MIN_NOISE = 0.004
@@ -20,9 +22,9 @@ _MIN_F = 3.0
 def estimate(planes: np.ndarray, blobs: list[Blobs], grid: Grid, is_blue: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fit a few cosines to what lies outside the blobs.
 
-    planes (N, h, w); blobs: sets of shape (N,), of amplitude 0 where a plane has none. Returns the
-    coefficients (N, 4, 4) for `draw` and whether they differ from a constant by more than noise explains (N,)
-    bool. Of red and green the constant belongs to the background, of blue it is the pedestal and stays.
+    planes (N, h, w); blobs: sets of shape (N,), of amplitude 0 where a plane has none. Returns coefficients
+    (n, 5, 5) for `draw`, of those n planes that differ from a constant by more than noise explains, and which these
+    are (n,). Of red and green the constant belongs to the background, of blue it is the pedestal and stays.
     """
     n, h, w = planes.shape
     y, x = grid.coarse(h), grid.coarse(w)
@@ -36,26 +38,30 @@ def estimate(planes: np.ndarray, blobs: list[Blobs], grid: Grid, is_blue: np.nda
         height = np.where(is_blue[some], 0.0, blob.amplitude[some])[:, None].astype(np.float32)
         rest[some] -= (height * np.exp(-0.5 * dy))[:, :, None] * np.exp(-0.5 * dx)[:, None, :]
         free[some] *= dy[:, :, None] + dx[:, None, :] > np.float32(_BLOB_SIGMA**2)
-    coefficients, significant = _solve(rest.reshape(n, -1), free.reshape(n, -1), *_basis(h, w, grid.stride))
-    coefficients[is_blue, 0] = 0.0
-    return coefficients.reshape(n, _WAVES, _WAVES), significant
+    rest, free = rest.reshape(n, -1), free.reshape(n, -1)
+    which = np.flatnonzero(_solve(rest, free, *_basis(h, w, grid.stride, _TEST_WAVES))[1])
+    out = _solve(rest[which], free[which], *_basis(h, w, grid.stride, _WAVES))[0].reshape(-1, _WAVES, _WAVES)
+    out[is_blue[which], 0, 0] = 0.0
+    return out, which
 
 
 def draw(coefficients: np.ndarray, h: int, w: int) -> np.ndarray:
     """Backgrounds (N, h, w) float32."""
-    return _waves(h).T @ coefficients.astype(np.float32) @ _waves(w)
+    return _waves(h, _WAVES).T @ coefficients.astype(np.float32) @ _waves(w, _WAVES)
 
 
-def _waves(size: int) -> np.ndarray:
-    return np.cos(np.pi * np.arange(_WAVES)[:, None] * (np.arange(size) + 0.5) / size).astype(np.float32)
+def _waves(size: int, count: int) -> np.ndarray:
+    at = ((np.arange(size) + 0.5) / size + _MARGIN) / (1 + 2 * _MARGIN)
+    return np.cos(np.pi * np.arange(count)[:, None] * at).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
-def _basis(h: int, w: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """Waves (cells, 16) on the cells of a search, and the products of each two of them (cells, 136)."""
+def _basis(h: int, w: int, stride: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Waves (cells, count^2) on the cells of a search, and the products of each two of them."""
     y, x = ((size - 1) % stride // 2 for size in (h, w))
-    basis = np.einsum("ky,lx->yxkl", _waves(h)[:, y::stride], _waves(w)[:, x::stride]).reshape(-1, _WAVES**2)
-    first, second = np.triu_indices(_WAVES**2)
+    basis = np.einsum("ky,lx->yxkl", _waves(h, count)[:, y::stride], _waves(w, count)[:, x::stride])
+    basis = basis.reshape(-1, count**2)
+    first, second = np.triu_indices(count**2)
     return basis, basis[:, first] * basis[:, second]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..geometry.se3 import angle_between, interpolate
 
 _REACH = 3  # steps to either side
-_AGREE = 0.6  # of what is credible
+_AGREE = 0.5  # of what is credible
 _JUMP = 3.0  # times what is credible, beyond the motion of the steps around
 
 

@@ -15,7 +15,9 @@ from .grid import Grid, add_up, peaks
 _BLUE_LIFT = 0.15
 _SEARCH_LOSS = 1.25  # height of a drawn blob over that of its smoothed image
 _BACKGROUND_ROUNDS = 2
-_BACKGROUND_DOUBT = 0.25
+_BACKGROUND_DOUBT = 0.15
+_CUT_DOUBT_SIGMA = 0.04
+_VISIBLE_SIGMA = 3.0
 _APART_SIGMA = 1.4
 
 
@@ -62,6 +64,7 @@ class Finder:
             if len(todo):
                 found.append(extra)
         self._remove_background(found)
+        self._doubt_cut(found)
         blobs = Blobs.stack(found).reshaped(*self.shape, len(found))
         return Candidates(blobs, self._usable(blobs))
 
@@ -96,12 +99,11 @@ class Finder:
         before = [b.xy.copy() for b in found]
         for _ in range(_BACKGROUND_ROUNDS):
             some = self.planes if len(which) == len(self.planes) else self.planes[which]
-            slow, significant = background.estimate(some, [b.take(which) for b in found], self.grid,
-                                                    self.is_blue[which])
-            which = which[significant]
+            slow, those = background.estimate(some, [b.take(which) for b in found], self.grid, self.is_blue[which])
+            which = which[those]
             if not len(which):
                 break
-            self.planes[which] -= background.draw(slow[significant], *self.planes.shape[1:])
+            self.planes[which] -= background.draw(slow, *self.planes.shape[1:])
             self._fit_again(found, which)
         for blobs, xy in zip(found, before):
             doubt = _BACKGROUND_DOUBT * np.linalg.norm(blobs.xy - xy, axis=-1)
@@ -114,6 +116,17 @@ class Finder:
             if len(some):
                 others = [b for b in found if b is not blobs]
                 blobs.put(some, self._fit(self._minus(some, others), some, blobs.xy[some], blobs.amplitude[some]))
+
+    def _doubt_cut(self, found: list[Blobs]) -> None:
+        """What lies outside the image cannot balance what is wrong inside."""
+        for blobs in found:
+            hidden = np.clip(0.5 + self._outside(blobs) / _VISIBLE_SIGMA, 0, 1)
+            blobs.cov += (_CUT_DOUBT_SIGMA * self.grid.sigma * hidden)[:, None, None] ** 2 * np.eye(2)
+
+    def _outside(self, blobs: Blobs) -> np.ndarray:
+        """How far centres lie outside the image, in sigmas; negative inside."""
+        h, w = self.planes.shape[1:]
+        return np.maximum(-0.5 - blobs.xy, blobs.xy - np.array([w, h]) + 0.5).max(-1) / self.grid.sigma
 
     def _model(self, blobs: Blobs, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What the blobs (N,) draw on these columns and rows of cells."""
@@ -150,13 +163,12 @@ class Finder:
         return out
 
     def _usable(self, blobs: Blobs) -> np.ndarray:
-        h, w = self.planes.shape[1:]
         config = self.config
         sd = np.sqrt(_largest_eigenvalue(blobs.cov)) / self.grid.sigma
-        outside = np.maximum(-0.5 - blobs.xy, blobs.xy - np.array([w, h]) + 0.5).max(-1) / self.grid.sigma
         lowest = self.lowest.reshape(*self.shape, 1)
-        return ((blobs.amplitude > lowest) & (blobs.amplitude < config.max_amplitude) & (sd < config.max_blob_sd_sigma)
-                & (np.abs(blobs.log_width) < np.log(config.max_width_factor)) & (outside < config.max_outside_sigma))
+        shape = (blobs.amplitude > lowest) & (blobs.amplitude < config.max_amplitude)
+        shape &= np.abs(blobs.log_width) < np.log(config.max_width_factor)
+        return shape & (sd < config.max_blob_sd_sigma) & (self._outside(blobs) < config.max_outside_sigma)
 
 
 def _largest_eigenvalue(m: np.ndarray) -> np.ndarray:

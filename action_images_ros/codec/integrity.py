@@ -6,33 +6,36 @@ import numpy as np
 
 from .pose import PoseFit, Sightings
 
-_SCATTER = 4.0
+_CHECKED = 0.1
+_SDS = 3.0
 
 
 def error_bounds(fit: PoseFit, sightings: Sightings, bias_px: float) -> tuple[np.ndarray, np.ndarray]:
-    """Largest position (T,) m and rotation (T,) rad error that one wrong blob can cause unnoticed.
+    """Largest position (T,) m and rotation (T,) rad error that one wrong blob can cause unnoticed, or, where that is
+    more, three standard deviations of the pose.
 
     A wrong blob d raises the weighted residual by d' Q d and moves the pose by G d; the bound is the
-    largest |G d| whose d' Q d is what was observed. In directions that the other blobs cannot check (Q singular)
-    a blob is granted an error of `bias_px`, or of several times the scatter of the residuals.
+    largest |G d| whose d' Q d is all of what was observed. Where the other blobs check less than a tenth of a
+    direction, d is taken to be that of a tenth, or `bias_px` if that is more.
     """
     t = len(fit.R)
     jac, weight = fit.jac.reshape(t, -1, 2, 6), sightings.weight.reshape(t, -1, 2, 2)
     used = sightings.used.reshape(t, -1)
     trace = np.trace(fit.normal, axis1=-2, axis2=-1)[:, None, None]
     cov = np.linalg.inv(fit.normal + np.maximum(1e-12 * trace, 1e-30) * np.eye(6))
-    gain = cov[:, None] @ np.swapaxes(weight @ jac, -1, -2)
-    checked = weight - weight @ jac @ gain
-    spare = np.maximum(2.0 * used.sum(-1) - 6.0, 1.0)
-    chi2 = np.maximum(fit.chi2, spare)[:, None, None, None]
-    weight = np.where(used[..., None, None], weight, np.eye(2))
-    granted = bias_px**2 * np.eye(2) + _SCATTER**2 * chi2 / spare[:, None, None, None] * np.linalg.inv(weight)
-    reach = np.linalg.inv(checked / chi2 + np.linalg.inv(granted))
+    root = np.linalg.cholesky(np.where(used[..., None, None], weight, np.eye(2)))
+    white = np.swapaxes(root, -1, -2) @ jac
+    gain = cov[:, None] @ np.swapaxes(white, -1, -2)
+    checked, axes = np.linalg.eigh(np.eye(2) - white @ gain)
+    chi2 = np.maximum(fit.chi2, np.maximum(2.0 * used.sum(-1) - 6.0, 1.0))[:, None, None]
+    granted = bias_px**2 * np.trace(weight, axis1=-2, axis2=-1)[..., None] / 2
+    reach = np.where(checked > _CHECKED, chi2 / np.maximum(checked, _CHECKED), np.maximum(chi2 / _CHECKED, granted))
+    moved = gain @ axes * np.sqrt(reach)[..., None, :]
+    scatter = np.maximum(fit.chi2 / np.maximum(2.0 * used.sum(-1) - 6.0, 1.0), 1.0)
     bounds = []
     for rows in (slice(0, 3), slice(3, 6)):
-        g = gain[..., rows, :]
-        moved = reach @ (np.swapaxes(g, -1, -2) @ g)
-        half = np.trace(moved, axis1=-2, axis2=-1) / 2
-        largest = half + np.sqrt(np.maximum(half**2 - np.linalg.det(moved), 0.0))
-        bounds.append(np.sqrt(np.where(used, largest, 0.0).max(-1)))
+        square = np.swapaxes(moved[..., rows, :], -1, -2) @ moved[..., rows, :]
+        wrong = np.sqrt(np.where(used, np.linalg.eigvalsh(square)[..., -1], 0.0).max(-1))
+        own = np.sqrt(np.linalg.eigvalsh(cov[:, rows, rows])[:, -1] * scatter)
+        bounds.append(np.maximum(wrong, _SDS * own))
     return bounds[0], bounds[1]
