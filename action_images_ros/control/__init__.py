@@ -3,6 +3,7 @@
 from .chunk_queue import ChunkQueue, ChunkRefused, Latency, PlaybackClock, Refusal
 from .config import ChunkRules, ControllerConfig, WatchdogConfig
 from .controller import ChunkVerdict, Controller, ControlOutput, ControlStats, Response
+from .credible import usable
 from .gripper import GripperConfig, GripperLogic
 from .ik import IkConfig, IkSolver
 from .kinematics import FR3_HOME_Q, Fr3Kinematics, Kinematics
@@ -16,5 +17,5 @@ __all__ = [
     "ControlOutput", "ControlStats", "Controller", "ControllerConfig", "ControllerState", "Event",
     "Fr3Kinematics", "GripperConfig", "GripperLogic", "IkConfig", "IkSolver", "JointLimits",
     "JointPath", "Kinematics", "Latency", "LimitScales", "PlaybackClock", "PosePath", "Refusal", "Response", "Resume",
-    "WatchdogConfig", "Workspace",
+    "WatchdogConfig", "Workspace", "usable",
 ]

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import ControlError
 from ..types import ActionChunk
 from .config import ChunkRules
+from .credible import usable
 from .rotation import pose_distance
 from .trajectory import PosePath
 
@@ -180,10 +181,7 @@ class ChunkQueue:
             raise ChunkRefused(Refusal.TOO_OLD, f"observed {age_s:.2f} s ago; legal: up to {self._rules.max_age_s} s")
 
     def _check_content(self, chunk: ActionChunk) -> ActionChunk:
-        n = _credible_prefix(chunk, self._rules)
-        if n < len(chunk):
-            chunk = ActionChunk(chunk.base_T_tcps[:n], chunk.openness[:n], chunk.covariance[:n],
-                                chunk.reproj_rms_px[:n], chunk.credible[:n], chunk.why[:n], chunk.stamp_ns, chunk.dt_s)
+        chunk = _credible(chunk, self._rules)
         _require_finite_rigid(chunk)
         metres, radians = pose_distance(chunk.base_T_tcps[:-1], chunk.base_T_tcps[1:])
         share = np.maximum(metres / self._rules.max_step_m, radians / self._rules.max_step_rad)
@@ -235,17 +233,16 @@ def _length(metres: float, radians: float) -> str:
     return f"{1e3 * metres:.0f} mm, {np.degrees(radians):.0f} deg"
 
 
-def _credible_prefix(chunk: ActionChunk, rules: ChunkRules) -> int:
-    """Number of leading credible steps, where that is enough; otherwise ChunkRefused."""
-    bad = np.flatnonzero(~chunk.credible)
-    if not len(bad):
-        return len(chunk)
-    k = int(bad[0])
-    if rules.min_credible_steps is None or k < rules.min_credible_steps:
-        need = "all" if rules.min_credible_steps is None else f"the first {rules.min_credible_steps}"
+def _credible(chunk: ActionChunk, rules: ChunkRules) -> ActionChunk:
+    """The part of the chunk that may be executed, where there is enough of it; otherwise ChunkRefused."""
+    part = usable(chunk, 0 if rules.min_credible_steps is None else rules.max_gap_steps)
+    need = len(chunk) if rules.min_credible_steps is None else min(rules.min_credible_steps, len(chunk))
+    if len(part) < need:
+        k = int(np.flatnonzero(~chunk.credible)[0])
         why = chunk.why[k] or "no reason given"
-        raise ChunkRefused(Refusal.NOT_CREDIBLE, f"step {k} is not credible ({why}); {need} must be")
-    return k
+        raise ChunkRefused(Refusal.NOT_CREDIBLE, f"step {k} is not credible ({why}) and {len(part)} steps can be used; "
+                           f"needed: {need}")
+    return part
 
 
 def _require_finite_rigid(chunk: ActionChunk) -> None:

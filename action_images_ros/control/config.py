@@ -25,7 +25,8 @@ class ChunkRules:
 
     max_start_error_m, max_start_error_rad: distance between where the chunk begins and where the arm was
     when it was observed. max_step_m, max_step_rad: between neighbouring targets. min_credible_steps: a chunk
-    whose first steps (at least so many) are credible is cut there; None: every step must be.
+    whose first steps (at least so many) can be used is cut there; None: every step must be credible.
+    max_gap_steps: so many steps in a row that are not credible are bridged between the credible ones around them.
     max_age_s: observation to arrival. blend_s: time in which a newer chunk takes over, longer where the two
     disagree so much that closing the gap would take more than blend_mps2. align_s: how far, in path time, a
     chunk may be moved in time to where it meets the present command best.
@@ -38,6 +39,7 @@ class ChunkRules:
     max_step_m: float = 0.15
     max_step_rad: float = 0.8
     min_credible_steps: int | None = 3
+    max_gap_steps: int = 3
     max_age_s: float = 4.0
     blend_s: float = 0.4
     blend_mps2: float = 0.5
@@ -48,8 +50,9 @@ class ChunkRules:
     def __post_init__(self) -> None:
         _require_positive(self, "max_start_error_m", "max_start_error_rad", "max_step_m", "max_step_rad",
                           "min_credible_steps", "max_age_s", "blend_s", "blend_mps2")
-        if self.align_s < 0.0:
-            raise ConfigError(f"align_s is {self.align_s}; it cannot be negative")
+        for name in ("align_s", "max_gap_steps"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it cannot be negative")
         if self.min_credible_steps is not None and self.min_credible_steps < 2:
             raise ConfigError("min_credible_steps must be at least 2 (or none): one pose is no motion")
 

@@ -46,8 +46,9 @@ def boards_extension(boards: Mapping[str, PlacedBoard]) -> Callable[[mujoco.MjSp
 
 def _add_board(spec: mujoco.MjSpec, name: str, placed: PlacedBoard) -> None:
     image, used = _texture(placed.board)
-    texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=image.shape[1], height=image.shape[0],
-                               nchannel=3)
+    texture = spec.add_texture(
+        name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=image.shape[1], height=image.shape[0], nchannel=3
+    )
     texture.data = np.repeat(image[..., None], 3, 2).tobytes()
     material = spec.add_material(name=name, specular=0.0, shininess=0.0, reflectance=0.0)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
@@ -56,25 +57,31 @@ def _add_board(spec: mujoco.MjSpec, name: str, placed: PlacedBoard) -> None:
     vertices, faces, uv = _plate(width, height, used)
     spec.add_mesh(name=name, uservert=vertices.ravel(), userface=faces.ravel(), usertexcoord=uv.ravel())
     T = placed.parent_T_board
-    parent, offset = (spec.body("hand"), np.array([0, 0, TCP_FROM_HAND_M])) if placed.on_gripper else (spec.worldbody, np.zeros(3))
-    body = parent.add_body(name=name, pos=T[:3, 3] + offset, quat=quat_from_matrix(T[:3, :3])[[3, 0, 1, 2]], gravcomp=1.0)
+    parent, offset = (
+        (spec.body("hand"), np.array([0, 0, TCP_FROM_HAND_M])) if placed.on_gripper else (spec.worldbody, np.zeros(3))
+    )
+    body = parent.add_body(
+        name=name, pos=T[:3, 3] + offset, quat=quat_from_matrix(T[:3, :3])[[3, 0, 1, 2]], gravcomp=1.0
+    )
     body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, material=name, contype=0, conaffinity=0, mass=1e-3)
 
 
 def _texture(board: Board) -> tuple[np.ndarray, np.ndarray]:
     """The board in the corner of a picture with powers of two as sides, and the part of it that it fills.
 
-    Smaller versions of other sizes, from which the renderer samples, drop rows and so shrink the pattern by parts in a thousand.
+    Smaller versions of other sizes, from which the renderer samples, drop rows and so shrink the pattern by parts in
+    a thousand.
     """
     image = board_image(board, _TEXTURE_PX_PER_M, _MARGIN_M)
     sides = [1 << int(side - 1).bit_length() for side in image.shape]
     canvas = np.full(sides, 255, np.uint8)
-    canvas[:image.shape[0], :image.shape[1]] = image
+    canvas[: image.shape[0], : image.shape[1]] = image
     return canvas, np.array([image.shape[1] / sides[1], image.shape[0] / sides[0]])
 
 
 def _plate(width: float, height: float, used: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A thin box whose face at z = 0 shows the whole texture, upright as seen from -z; the other faces show its margin."""
+    """A thin box whose face at z = 0 shows the whole texture, upright as seen from -z; the other faces show its
+    margin."""
     x, y = width / 2, height / 2
     front = np.array([[-x, -y, 0], [x, -y, 0], [x, y, 0], [-x, y, 0]])
     vertices = np.concatenate([front, front, front + [0, 0, _THICKNESS_M]])
@@ -102,15 +109,21 @@ class LensCell:
     resampled through the lens.
     """
 
-    def __init__(self, boards: Mapping[str, PlacedBoard], image_size: tuple[int, int], sensor: Sensor = Sensor(),
-                 spare: float = 1.2):
+    def __init__(
+        self,
+        boards: Mapping[str, PlacedBoard],
+        image_size: tuple[int, int],
+        sensor: Sensor = Sensor(),
+        spare: float = 1.2,
+    ):
         self._size, self._sensor = image_size, sensor
         self._wide = tuple(int(np.ceil(side * _OVERSAMPLING * spare / 2) * 2) for side in image_size)
         self.cell = SimCell(SimCellConfig((_VIEW,), self._wide), boards_extension(boards))
         self._maps: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
 
     def render(self, camera: PinholeCamera, rng: np.random.Generator) -> np.ndarray:
-        """uint8 (H, W, 3) RGB of the cell as it stands, through this camera's lens. Raises SimError for a lens too wide."""
+        """uint8 (H, W, 3) RGB of the cell as it stands, through this camera's lens. Raises SimError for a lens too
+        wide."""
         if camera.image_size != tuple(self._size):
             raise SimError(f"camera is for {camera.image_size}; this cell makes pictures of {self._size}")
         f = float(np.sqrt(camera.K[0, 0] * camera.K[1, 1])) * _OVERSAMPLING
@@ -132,8 +145,11 @@ class LensCell:
             w, h = (side * _OVERSAMPLING for side in self._size)
             uv = (np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 1, 2) + 0.5) / _OVERSAMPLING - 0.5
             criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-9)
-            xy = cv2.undistortPointsIter(uv, camera.K, d, np.eye(3), np.eye(3), criteria) if hasattr(
-                cv2, "undistortPointsIter") else cv2.undistortPoints(uv, camera.K, d, criteria=criteria)
+            xy = (
+                cv2.undistortPointsIter(uv, camera.K, d, np.eye(3), np.eye(3), criteria)
+                if hasattr(cv2, "undistortPointsIter")
+                else cv2.undistortPoints(uv, camera.K, d, criteria=criteria)
+            )
             at = (xy.reshape(h, w, 2) * K[0, 0] + K[:2, 2]).astype(np.float32)
             if at.min() < 0 or np.any(at > np.array(self._wide) - 1):
                 raise SimError("this lens looks past the rendered picture; give LensCell more `spare`")

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from ..codec import ActionEncoding, decode, encode
+from ..control import ChunkRules, usable
 from ..errors import SimError
 from ..model.frames import model_camera
 from ..types import ActionChunk, SyncedFrames
@@ -41,12 +42,14 @@ class RolloutMode(Enum):
 @dataclass(frozen=True)
 class RolloutConfig:
     """n_action_steps: steps of a chunk executed before looking again. settle_s: time that an open-loop
-    trial is given after its chunk. seed: of the policy's noise."""
+    trial is given after its chunk. max_gap_steps: steps in a row that are not credible and still bridged, as in the
+    controller. seed: of the policy's noise."""
 
     mode: RolloutMode = RolloutMode.CLOSED_LOOP
     n_action_steps: int = 2
     timeout_s: float = 20.0
     settle_s: float = 1.5
+    max_gap_steps: int = ChunkRules.max_gap_steps
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,7 +69,7 @@ class Observer(Protocol):
 @dataclass(frozen=True)
 class RolloutResult:
     """verdict: the cell's own. time_s: simulation time used. chunks: how often the policy was asked.
-    skipped_steps: targets not executed as not credible. final_distance_m: TCP to the goal's position."""
+    skipped_steps: targets that were not credible. final_distance_m: TCP to the goal's position."""
 
     verdict: Verdict
     time_s: float
@@ -120,7 +123,7 @@ def rollout(policy: ChunkPolicy, cell: SimCell, task: Task, scene: Scene, config
         for observer in observers:
             observer.on_chunk(cell, chunk)
         steps = len(chunk) - 1 if config.mode is RolloutMode.OPEN_LOOP else min(config.n_action_steps, len(chunk) - 1)
-        running, missed = _execute(chunk, steps, mover, watch)
+        running, missed = _execute(chunk, steps, config.max_gap_steps, mover, watch)
         skipped += missed
         if config.mode is RolloutMode.OPEN_LOOP:
             if running:
@@ -134,22 +137,21 @@ def rollout(policy: ChunkPolicy, cell: SimCell, task: Task, scene: Scene, config
                          float(np.linalg.norm(cell.base_T_tcp[:3, 3] - goal)))
 
 
-def _execute(chunk: ActionChunk, steps: int, mover: TcpMover, watch: _Watch) -> tuple[bool, int]:
-    """Execute targets 1 to `steps`; time of targets that are not credible is spent on the way to the next."""
-    dt_s = chunk.dt_s
-    if dt_s is None:
+def _execute(chunk: ActionChunk, steps: int, max_gap_steps: int, mover: TcpMover, watch: _Watch) -> tuple[bool, int]:
+    """Execute targets 1 to `steps` of what can be used of the chunk, as the controller would; time of the rest
+    passes at rest.
+
+    Returns whether the episode goes on, and how many of these targets were not credible.
+    """
+    if chunk.dt_s is None:
         raise SimError("the policy's chunk has no dt_s; stamp it with the model's step")
-    pending_s, skipped, running = 0.0, 0, True
-    for k in range(1, steps + 1):
-        pending_s += dt_s
-        if not chunk.credible[k]:
-            skipped += 1
-            continue
-        running = mover.move(chunk.base_T_tcps[k], float(chunk.openness[k] >= 0.5), pending_s, watch.tick)
-        pending_s = 0.0
-        if not running:
-            return False, skipped
-    return (mover.hold(pending_s, watch.tick) if pending_s else running), skipped
+    part = usable(chunk, max_gap_steps)
+    for k in range(1, min(steps + 1, len(part))):
+        if not mover.move(part.base_T_tcps[k], float(part.openness[k] >= 0.5), chunk.dt_s, watch.tick):
+            return False, int((~chunk.credible[1 : k + 1]).sum())
+    unused = steps - max(len(part) - 1, 0)
+    running = mover.hold(unused * chunk.dt_s, watch.tick) if unused > 0 else True
+    return running, int((~chunk.credible[1 : steps + 1]).sum())
 
 
 @dataclass(frozen=True)

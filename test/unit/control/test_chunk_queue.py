@@ -165,6 +165,29 @@ def test_too_few_credible_steps_are_refused_with_the_decoders_reason(first_bad, 
     assert caught.value.refusal is Refusal.NOT_CREDIBLE
 
 
+def with_gap(first, last):
+    """A chunk whose steps first..last are not credible, and wildly wrong."""
+    chunk = line(credible=~np.isin(np.arange(6), np.arange(first, last + 1)))
+    chunk.base_T_tcps[first:last + 1, :3, 3] += 5.0
+    return chunk
+
+
+def test_a_short_gap_is_bridged_without_the_poses_that_are_not_credible():
+    taken = ChunkQueue(ChunkRules(max_gap_steps=2)).admit(with_gap(2, 3), T0)
+    assert np.allclose(taken.base_T_tcps, line().base_T_tcps)
+    assert np.array_equal(taken.openness, line().openness)
+
+
+@pytest.mark.parametrize("gap", [0, 1])
+def test_a_longer_gap_cuts_the_chunk(gap):
+    assert len(ChunkQueue(ChunkRules(min_credible_steps=2, max_gap_steps=gap)).admit(with_gap(2, 3), T0)) == 2
+
+
+def test_where_every_step_must_be_credible_nothing_is_bridged():
+    with pytest.raises(ChunkRefused, match="not credible"):
+        ChunkQueue(ChunkRules(min_credible_steps=None)).admit(with_gap(2, 2), T0)
+
+
 def test_latency_is_measured_without_warm_up():
     meter = LatencyMeter(warm_up=2)
     for latency in (9.0, 8.0, 0.3, 0.5, 0.4):
@@ -180,7 +203,9 @@ def test_latency_is_arrival_minus_observation():
     assert queue.latency.last_s == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("bad", [dict(max_step_m=0.0), dict(min_credible_steps=1), dict(align_s=-1.0)])
+@pytest.mark.parametrize(
+    "bad", [dict(max_step_m=0.0), dict(min_credible_steps=1), dict(align_s=-1.0), dict(max_gap_steps=-1)]
+)
 def test_malformed_rules_are_named(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         ChunkRules(**bad)
