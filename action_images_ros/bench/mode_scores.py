@@ -28,8 +28,9 @@ ACTION_METRICS = ("mean_mm", "last_mm", "mean_deg", "mean_px", "gripper", "credi
 LABEL_METRICS = (*ACTION_METRICS, "jaccard", *MASKS)
 LOWER_IS_BETTER = frozenset(("gmsd", "mean_mm", "last_mm", "mean_deg", "mean_px"))
 TITLES = {"psnr_db": "PSNR dB", "psnr_moving_db": "moving dB", "ssim": "SSIM", "gmsd": "GMSD", "mean_mm": "mean mm",
-          "median_mm": "median mm", "last_mm": "last mm", "mean_deg": "deg", "mean_px": "2D px", "gripper": "gripper",
-          "credible": "credible", "jaccard": "Jaccard", **{m: f"IoU>{t:g}" for m, t in zip(MASKS, MASK_THRESHOLDS)}}
+          "median_mm": "median mm", "credible_mm": "cred. mm", "last_mm": "last mm", "mean_deg": "deg",
+          "mean_px": "2D px", "gripper": "gripper", "credible": "credible", "jaccard": "Jaccard",
+          **{m: f"IoU>{t:g}" for m, t in zip(MASKS, MASK_THRESHOLDS)}}
 
 Scores = dict[str, float]
 
@@ -44,10 +45,12 @@ def score_video(window: Window, video: np.ndarray) -> Scores:
 
 
 def score_actions(window: Window, guess: Guess, encoding: ActionEncoding) -> Scores:
-    """Step 0, which is given, does not count. mean_px: the three encoded points, on the model's camera image."""
+    """Step 0, which is given, does not count. credible_mm: mean over the steps that the guess stands by, NaN if there
+    are none; mean_px: the three encoded points, on the model's camera image."""
     mm = 1e3 * position_error_m(window.poses, guess.poses)[1:]
-    px = _pixels(window, guess, encoding)
+    px, stood_by = _pixels(window, guess, encoding), mm[guess.shown[1:]]
     return {"mean_mm": float(mm.mean()), "median_mm": float(np.median(mm)), "last_mm": float(mm[-1]),
+            "credible_mm": float(stood_by.mean()) if stood_by.size else float("nan"),
             "mean_deg": float(np.degrees(angle_error_rad(window.poses, guess.poses)[1:].mean())),
             "mean_px": float(np.nanmean(px)), "credible": float(guess.shown[1:].mean()),
             "gripper": float(((guess.openness > 0.5) == (window.openness > 0.5))[1:].mean())}
@@ -74,7 +77,12 @@ def _pixels(window: Window, guess: Guess, encoding: ActionEncoding) -> np.ndarra
 
 
 def averaged(rows: Sequence[Scores]) -> Scores:
-    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+    out = {}
+    for name in rows[0]:
+        values = np.array([row[name] for row in rows])
+        known = values[np.isfinite(values)]
+        out[name] = float(known.mean()) if known.size else float("nan")
+    return out
 
 
 @dataclass(frozen=True)
@@ -92,12 +100,14 @@ class Comparison:
 
 def compared(model: Sequence[Scores], baseline: Sequence[Scores], metrics: Sequence[str],
              seed: int) -> list[Comparison]:
-    """Paired by window; metrics that one of them lacks are left out."""
+    """Paired by window; metrics that one of them lacks, or has in fewer than two windows, are left out."""
     out = []
     for metric in metrics:
         if metric in model[0] and metric in baseline[0]:
             sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
             gains = sign * np.array([a[metric] - b[metric] for a, b in zip(model, baseline)])
-            interval = bootstrap_interval(gains, np.random.default_rng(seed))
-            out.append(Comparison(metric, float(np.nanmean(gains)), interval))
+            gains = gains[np.isfinite(gains)]
+            if len(gains) > 1:
+                interval = bootstrap_interval(gains, np.random.default_rng(seed))
+                out.append(Comparison(metric, float(gains.mean()), interval))
     return out

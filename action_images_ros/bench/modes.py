@@ -33,16 +33,18 @@ from .mode_windows import Guess, MeanMotion, Window, at_rest, constant_velocity,
 
 COPY, REST, MEAN, VELOCITY = "copy first frame", "stay at rest", "mean training motion", "constant velocity"
 POINTS, HAND = "optical flow of blobs", "optical flow of hand"
-_COLUMNS = {Mode.POLICY: ("mean_mm", "median_mm", *ACTION_METRICS[1:]),
-            Mode.JOINT: (*VIDEO_METRICS, "mean_mm", "median_mm", *ACTION_METRICS[1:]), Mode.WORLD: VIDEO_METRICS,
-            Mode.LABEL: ("mean_mm", "median_mm", *LABEL_METRICS[1:])}
+_POSE = ("mean_mm", "median_mm", "credible_mm", *ACTION_METRICS[1:])
+_COLUMNS = {Mode.POLICY: _POSE, Mode.JOINT: (*VIDEO_METRICS, *_POSE), Mode.WORLD: VIDEO_METRICS,
+            Mode.VIDEO: VIDEO_METRICS, Mode.LABEL: (*_POSE, *LABEL_METRICS[6:])}
 _JUDGED = {Mode.POLICY: ACTION_METRICS[:4], Mode.JOINT: (*VIDEO_METRICS, *ACTION_METRICS[:4]),
-           Mode.WORLD: VIDEO_METRICS, Mode.LABEL: (*ACTION_METRICS[:4], *LABEL_METRICS[6:])}
+           Mode.WORLD: VIDEO_METRICS, Mode.VIDEO: VIDEO_METRICS,
+           Mode.LABEL: (*ACTION_METRICS[:4], *LABEL_METRICS[6:])}
 NOTES = """\
 Every window starts at frame {start} of its episode; its first frame is given to everybody and does not count.
 moving: PSNR over the pixels that really change. GMSD: gradient-magnitude similarity deviation, 0 = identical; it
 stands in for LPIPS, whose network's weights are in no package. mm, deg: pose of the tool; a step that the decoder
-does not find credible counts with the last credible pose. 2D px: the three encoded points on the model's camera image.
+does not find credible counts with the last credible pose; cred. mm is the mean without such steps. 2D px: the three
+encoded points on the model's camera image. median mm: of a window's steps, then the mean over windows.
 Jaccard: of tracked points, mean over 1, 2, 4, 8, 16 px of 256. IoU: blobs cut at that height.
 constant velocity knows the pose one frame earlier, which no model gets. optical flow gets what mode label gets."""
 
@@ -70,7 +72,6 @@ def run(args: argparse.Namespace) -> int:
                           f"--start {args.start} at least 0")
     policy = ActionImagePolicy.from_pretrained(args.model, engine=args.engine)
     modes = [Mode.parse(m) for m in args.modes or policy.config.modes]
-    modes = [m for m in modes if m is not Mode.VIDEO]
     steps = policy.config.chunk_size
     held_out = windows(load_episodes(args.data, args.episodes), args.start, steps)
     mean = None
@@ -106,7 +107,7 @@ def _rows(policy: ActionImagePolicy, mode: Mode, window: Window, mean: MeanMotio
     made = generate(policy, mode, window, seed)
     rows: dict[str, Scores] = {f"model, {mode.value}": {}}
     own = rows[f"model, {mode.value}"]
-    if mode in (Mode.JOINT, Mode.WORLD):
+    if mode in (Mode.JOINT, Mode.WORLD, Mode.VIDEO):
         own |= score_video(window, made.video)
         rows[COPY] = score_video(window, np.repeat(window.video[:1], len(window.video), 0))
     if mode in (Mode.POLICY, Mode.JOINT):
@@ -152,7 +153,9 @@ def _comparisons(mode: Mode, table: Table, seed: int) -> dict[str, list[Comparis
 def _as_dict(mode: Mode, table: Table, seed: int) -> dict:
     versus = {name: {c.metric: {"gain": c.gain, "interval_95": c.interval, "verdict": c.verdict} for c in found}
               for name, found in _comparisons(mode, table, seed).items()}
-    return {"rows": {name: averaged(rows) for name, rows in table.items()}, "model_against": versus}
+    means = {name: {metric: value if np.isfinite(value) else None for metric, value in averaged(rows).items()}
+             for name, rows in table.items()}
+    return {"rows": means, "model_against": versus}
 
 
 def _text(mode: Mode, table: Table, seed: int) -> str:
@@ -168,7 +171,7 @@ def _text(mode: Mode, table: Table, seed: int) -> str:
 
 
 def _number(metric: str, value: float | None) -> str:
-    if value is None:
+    if value is None or not np.isfinite(value):
         return "-"
     if metric in ("gripper", "credible"):
         return f"{value:.0%}"

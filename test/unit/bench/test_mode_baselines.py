@@ -142,6 +142,11 @@ def test_a_step_that_is_not_credible_counts_as_the_last_credible_one():
     scores = score_actions(window, guess_of(chunk), ENCODING)
     step = 1e3 * np.linalg.norm((-0.01, 0.012, -0.012))
     assert scores["mean_mm"] == pytest.approx((1 + 2 + 3) * step / 5) and scores["credible"] == pytest.approx(0.4)
+    assert scores["credible_mm"] == 0.0
+    chunk.credible[1:] = False
+    doubted = score_actions(window, guess_of(chunk), ENCODING)
+    assert np.isnan(doubted["credible_mm"]) and np.isnan(averaged([doubted])["credible_mm"])
+    assert averaged([doubted, scores])["credible_mm"] == 0.0
 
 
 def test_comparison_is_paired_and_knows_which_way_is_better():

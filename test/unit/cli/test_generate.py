@@ -5,45 +5,15 @@ import json
 import cv2
 import numpy as np
 import pytest
-import torch
-from safetensors.numpy import save_file
-from safetensors.torch import save_file as save_weights
+from tiny_cell import CONFIG, WORDS, cameras, motion
 
 from action_images_ros.cell import Calibration, Cell, View, WorkspaceBox
 from action_images_ros.cli import main
 from action_images_ros.codec import encode
-from action_images_ros.geometry import PinholeCamera
-from action_images_ros.geometry.se3 import make, quat_from_matrix
-from action_images_ros.model.config import ConvCanvasConfig, ModelConfig
+from action_images_ros.geometry.se3 import quat_from_matrix
 from action_images_ros.model.frames import model_camera
-from action_images_ros.model.small import ConvCanvas
 from action_images_ros.pictures.video_file import write_mp4
 from action_images_ros.trajectory_csv import read_trajectory
-
-CONFIG = ModelConfig(chunk_size=4, image_size=(32, 32), action_size=(16, 16),
-                     conv_canvas=ConvCanvasConfig(width=48, channels=16, blocks=1, heads=3))
-DOWN = np.diag([1.0, -1.0, -1.0])
-FRAMES = 5
-WORDS = "reach the red ball"
-
-
-def cameras(size):
-    out = []
-    for y in (0.7, -0.7):
-        eye = np.array([1.2, y, 0.7])
-        forward = np.array([0.5, 0, 0.2]) - eye
-        forward /= np.linalg.norm(forward)
-        right = np.cross(forward, [0, 0, 1.0])
-        right /= np.linalg.norm(right)
-        f = 1.1 * min(size)
-        K = np.array([[f, 0, size[0] / 2 - 0.5], [0, f, size[1] / 2 - 0.5], [0, 0, 1]])
-        out.append(PinholeCamera(K, size, make(np.stack([right, np.cross(forward, right), forward], 1), eye)))
-    return tuple(out)
-
-
-def motion():
-    k = np.arange(FRAMES)[:, None]
-    return make(np.repeat(DOWN[None], FRAMES, 0), np.array([0.48, -0.03, 0.22]) + k * [0.01, 0.02, -0.01])
 
 
 def rows_of(path, steps=4, views=2):
@@ -51,38 +21,6 @@ def rows_of(path, steps=4, views=2):
     image = cv2.imread(str(path))[..., ::-1]
     h, w = image.shape[0] // steps, image.shape[1] // views
     return image.reshape(steps, h, views, w, 3).transpose(0, 2, 1, 3, 4)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    directory = tmp_path_factory.mktemp("model")
-    net = ConvCanvas(CONFIG)
-    with torch.no_grad():
-        for value in net.parameters():
-            if not value.any():
-                value.normal_(0, 0.05)
-    CONFIG.save(directory)
-    save_weights(net.state_dict(), directory / "model.safetensors")
-    return directory
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    """Two episodes in the format of `sim collect`; the second has the frames that are looked at."""
-    directory = tmp_path_factory.mktemp("shards")
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (2 * FRAMES, 2, 32, 32, 3), np.uint8)
-    seen = cameras((32, 32))
-    arrays = {"images": images, "base_T_tcp": np.concatenate([motion() + 0.0, motion()]).astype(np.float32),
-              "openness": np.tile(np.float32([1, 1, 1, 0, 0]), 2),
-              "episode_index": np.repeat(np.int32([0, 1]), FRAMES),
-              "K": np.stack([[c.K for c in seen]] * 2).astype(np.float32),
-              "base_T_camera": np.stack([[c.base_T_camera for c in seen]] * 2).astype(np.float32)}
-    words = [{"instruction": WORDS, "canonical_instruction": WORDS}] * 2
-    save_file(arrays, directory / "shard_00000.safetensors", metadata={"episodes": json.dumps(words)})
-    return directory, images[FRAMES:]
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +42,9 @@ def pose_words():
     return [f"{v:.6f}" for v in (*pose[:3, 3], *quat_from_matrix(pose[:3, :3]))]
 
 
-def test_joint_mode_on_a_recorded_episode(model, shards, tmp_path, capsys):
-    directory, images = shards
-    assert generate(model, tmp_path, "--mode", "joint", "--episode", f"{directory}:1:1", "--json") == 0
+def test_joint_mode_on_a_recorded_episode(tiny_model, tiny_shards, tmp_path, capsys):
+    directory, images = tiny_shards
+    assert generate(tiny_model, tmp_path, "--mode", "joint", "--episode", f"{directory}:1:1", "--json") == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["instruction"] == WORDS and summary["steps"] == 4 and summary["psnr_db"] > 0
     assert {"trajectory.csv", "trajectory.png", "action_images.png", "video.png", "generated.mp4", "overlay.mp4",
@@ -123,15 +61,15 @@ def test_joint_mode_on_a_recorded_episode(model, shards, tmp_path, capsys):
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 16, "four steps of 0.4 s at 10 Hz"
 
 
-def test_the_seed_decides(model, shards, tmp_path):
+def test_the_seed_decides(tiny_model, tiny_shards, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert generate(model, tmp_path / name, "--episode", f"{shards[0]}:1", "--seed", seed) == 0
+        assert generate(tiny_model, tmp_path / name, "--episode", f"{tiny_shards[0]}:1", "--seed", seed) == 0
     a, b, c = (rows_of(tmp_path / name / "action_images.png") for name in "abc")
     assert np.array_equal(a, b) and not np.array_equal(a, c)
     assert not (tmp_path / "a" / "video.png").exists(), "mode policy has no video"
 
 
-def test_world_mode_on_pictures_follows_the_given_trajectory(model, cell, tmp_path):
+def test_world_mode_on_pictures_follows_the_given_trajectory(tiny_model, cell, tmp_path):
     rng = np.random.default_rng(2)
     pictures = []
     for view in ("right", "left"):
@@ -141,7 +79,7 @@ def test_world_mode_on_pictures_follows_the_given_trajectory(model, cell, tmp_pa
     lines = [f"{0.4 * k},{','.join(f'{v:.6f}' for v in p[:3, 3])},{quat},1" for k, p in enumerate(motion()[:4])]
     (tmp_path / "go.csv").write_text("\n".join(["t_s,x_m,y_m,z_m,qx,qy,qz,qw,openness", *lines]) + "\n")
     words = ("--mode", "world", "--cell", cell, "--images", *pictures, "--instruction", WORDS)
-    assert generate(model, tmp_path / "out", *words, "--actions", tmp_path / "go.csv") == 0
+    assert generate(tiny_model, tmp_path / "out", *words, "--actions", tmp_path / "go.csv") == 0
     coarse = [model_camera(c, CONFIG.action_size) for c in cameras((64, 48))]
     drawn = encode(motion()[:4], np.ones(4), coarse, CONFIG.encoding)
     assert np.abs(rows_of(tmp_path / "out" / "action_images.png").astype(int) - drawn).max() <= 1
@@ -151,20 +89,20 @@ def test_world_mode_on_pictures_follows_the_given_trajectory(model, cell, tmp_pa
     assert np.array_equal(seen, cv2.resize(left, (32, 32), interpolation=cv2.INTER_AREA)), "left is the first view"
 
 
-def test_label_mode_takes_frames_of_a_video_at_the_model_s_spacing(model, cell, tmp_path):
+def test_label_mode_takes_frames_of_a_video_at_the_model_s_spacing(tiny_model, cell, tmp_path):
     for view, lift in (("left", 0), ("right", 40)):
         frames = [np.full((48, 64, 3), 20 + lift + 8 * k, np.uint8) for k in range(18)]
         write_mp4(tmp_path / f"{view}.mp4", frames, 10.0)
     videos = [f"{view}={tmp_path / view}.mp4" for view in ("left", "right")]
     words = ("--mode", "label", "--cell", cell, "--video", *videos, "--instruction", WORDS, "--pose", *pose_words())
-    assert generate(model, tmp_path / "out", *words, "--start", 0.3) == 0
+    assert generate(tiny_model, tmp_path / "out", *words, "--start", 0.3) == 0
     shades = rows_of(tmp_path / "out" / "video.png").mean((2, 3, 4))
     expected = 20 + 8 * np.array([3, 7, 11, 15])[:, None] + [0, 40]
     assert np.abs(shades - expected).max() < 4
 
 
-def test_bad_requests_are_one_line_and_exit_status_2(model, shards, cell, tmp_path, capsys):
-    directory = shards[0]
+def test_bad_requests_are_one_line_and_exit_status_2(tiny_model, tiny_shards, cell, tmp_path, capsys):
+    directory = tiny_shards[0]
     cv2.imwrite(str(tmp_path / "small.png"), np.zeros((30, 64, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "good.png"), np.zeros((48, 64, 3), np.uint8))
     good = [f"{v}={tmp_path}/good.png" for v in ("left", "right")]
@@ -186,7 +124,7 @@ def test_bad_requests_are_one_line_and_exit_status_2(model, shards, cell, tmp_pa
         ((*on_images, good[0], f"right={tmp_path}/small.png", "--pose", *pose_words()), "64x30 but its calibration"),
         ((*on_images, good[0], f"right={tmp_path}/no.png", "--pose", *pose_words()), "not a readable picture"),
     ):
-        assert generate(model, tmp_path / "out", *words) == 2, words
+        assert generate(tiny_model, tmp_path / "out", *words) == 2, words
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1, error
     assert not (tmp_path / "out").exists()
