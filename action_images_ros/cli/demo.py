@@ -203,8 +203,8 @@ class _Demo:
         latency_ms = operator.value("controller: control", "latency_mean_ms")
         accepted = int(operator.value("controller: control", "chunks_accepted"))
         print(
-            f"  {seconds:5.1f} s  {state}{f' ({why})' if why else ''}, chunks {witness.chunks} decoded, {accepted} accepted "
-            f"in all, latency {latency_ms:.0f} ms, cell: {operator.verdict.outcome}",
+            f"  {seconds:5.1f} s  {state}{f' ({why})' if why else ''}, {witness.chunks} chunks ({accepted} accepted "
+            f"in all), latency {latency_ms:.0f} ms, cell: {operator.verdict.outcome}",
             flush=True,
         )
         return self._enable(operator) if state == "fault" else 0

@@ -32,6 +32,14 @@ MAX_WIDTH_M = 0.08
 TASK = "reach_target"
 SEED = 3
 START_S = 60.0
+PATIENT = {
+    "watchdog.states_s": 2.0,
+    "watchdog.frames_s": 5.0,
+    "watchdog.command_s": 1.0,
+    "watchdog.clock_jump_s": 1.0,
+    "watchdog.tracking_rad": 0.0,
+}
+"""Watchdog of a test on a machine that other work may occupy: what a busy processor delays is no fault here."""
 
 
 def test_cell() -> Cell:
@@ -172,7 +180,7 @@ def running_graph(cell_file, model_directory, log_dir, **controller):
     graph = [
         sim_node(cell_file),
         node("decoder", cell_file, model=str(model_directory)),
-        node("controller", cell_file, speed_factor=1.0, **controller),
+        node("controller", cell_file, speed_factor=1.0, **(PATIENT | controller)),
     ]
     with GraphRunner(graph, log_dir) as runner, Operator(on_wait=runner.require_running) as operator:
         watch = Watch(operator, cell)
