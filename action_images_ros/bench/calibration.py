@@ -1,4 +1,4 @@
-"""`action-images bench calibration`: accuracy of the calibration against ground truth, on rendered images of random cells.
+"""Accuracy of the camera calibration against ground truth, on rendered images of random cells.
 
 Every cell: two fixed cameras and one on the wrist, lenses with distortion, a ChArUco board on the gripper and
 one on the table, blur, sensor noise, noisy joint readings. OpenCV's hand-eye solvers get the same images, one
@@ -15,13 +15,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import yaml
 
 from ..calibration import BoardDetector, BoardMount, CalibrationResult, Options, Sample
 from ..calibration.handeye import OPENCV_FIVE, Solver, hand_eye
 from ..calibration.initial import hand_poses, seen_boards
-from ..calibration.rig import moving
+from ..calibration.rig import CameraMount, moving
 from ..calibration.session import CalibrationSession
-from ..cell import WorkspaceBox
+from ..cell import Calibration, Cell, View, WorkspaceBox
 from ..errors import CalibrationError, one_of
 from ..geometry.se3 import so3_log
 from .calibration_cell import TrueCell, operator_poses, random_cell, synthetic_samples
@@ -37,9 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--poses", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--image-size", default="640x480", help="of every camera")
-    parser.add_argument("--images", choices=["rendered", "none"], default="rendered", help="none: ideal points with noise")
-    parser.add_argument("--choose", choices=["operator", "proposed"], default="proposed",
-                        help="proposed: after six poses the calibration proposes the others; operator: all at random")
+    parser.add_argument(
+        "--images", choices=["rendered", "none"], default="rendered", help="none: ideal points with noise"
+    )
+    parser.add_argument(
+        "--choose",
+        choices=["operator", "proposed"],
+        default="proposed",
+        help="proposed: after six poses the calibration proposes the others; operator: all at random",
+    )
     parser.add_argument("--joint-noise-deg", type=float, default=0.05)
     parser.add_argument("--pixel-noise", type=float, default=0.1, help="px, for --images none")
     parser.add_argument("--blur-px", type=float, default=0.6)
@@ -63,8 +70,13 @@ class Errors:
         self.views.append(view)
 
     def summary(self) -> dict[str, float]:
-        return {"n": len(self.mm), "median_mm": float(np.median(self.mm)), "worst_mm": max(self.mm),
-                "median_deg": float(np.median(self.deg)), "worst_deg": max(self.deg)}
+        return {
+            "n": len(self.mm),
+            "median_mm": float(np.median(self.mm)),
+            "worst_mm": max(self.mm),
+            "median_deg": float(np.median(self.deg)),
+            "worst_deg": max(self.deg),
+        }
 
 
 def pose_error(found: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -96,11 +108,16 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report["passed"] else 1
 
 
-def _one_cell(args: argparse.Namespace, rng: np.random.Generator,
-              index: int) -> tuple[TrueCell, list[Sample], CalibrationResult, float]:
+def _one_cell(
+    args: argparse.Namespace, rng: np.random.Generator, index: int
+) -> tuple[TrueCell, list[Sample], CalibrationResult, float]:
     width, height = (int(v) for v in args.image_size.split("x"))
     cell = random_cell(rng, (width, height))
-    camera = _Rendered(args, cell, rng, args.save if index == 0 else None) if args.images == "rendered" else _Ideal(args, cell, rng)
+    camera = (
+        _Rendered(args, cell, rng, args.save if index == 0 else None)
+        if args.images == "rendered"
+        else _Ideal(args, cell, rng)
+    )
     session = CalibrationSession(cell.rig, cell.arm, _BOX, Options())
     first = operator_poses(rng, cell, args.poses if args.choose == "operator" else _FIRST)
     taken, q = 0, first[0]
@@ -123,7 +140,9 @@ class _Ideal:
 
     def take(self, name: str, q: np.ndarray) -> Sample:
         a = self._args
-        return replace(synthetic_samples(self._rng, self._cell, q[None], a.joint_noise_deg, a.pixel_noise)[0], name=name)
+        return replace(
+            synthetic_samples(self._rng, self._cell, q[None], a.joint_noise_deg, a.pixel_noise)[0], name=name
+        )
 
     def close(self) -> None:
         pass
@@ -137,8 +156,10 @@ class _Rendered:
         from ..sim.split import Split
         from ..sim.tasks import make_task
 
-        placed = {name: PlacedBoard(b.board, b.mount is BoardMount.GRIPPER, cell.boards[name], cell.scales[name])
-                  for name, b in cell.rig.boards.items()}
+        placed = {
+            name: PlacedBoard(b.board, b.mount is BoardMount.GRIPPER, cell.boards[name], cell.scales[name])
+            for name, b in cell.rig.boards.items()
+        }
         size = next(iter(cell.rig.cameras.values())).image_size
         self._args, self._cell, self._rng, self._save = args, cell, rng, save
         self._lenses = LensCell(placed, size, Sensor(args.blur_px, args.sensor_noise))
@@ -150,8 +171,10 @@ class _Rendered:
         sim, cell = self._lenses.cell, self._cell
         sim.teleport(q, 0.04)
         reading = q + self._rng.normal(0, np.deg2rad(self._args.joint_noise_deg), 7)
-        images = {view: self._lenses.render(camera.at(cell.base_T_camera(view, sim.base_T_tcp)), self._rng)
-                  for view, camera in cell.rig.cameras.items()}
+        images = {
+            view: self._lenses.render(camera.at(cell.base_T_camera(view, sim.base_T_tcp)), self._rng)
+            for view, camera in cell.rig.cameras.items()
+        }
         if self._save:
             self._keep(name, reading, images)
         return Sample(name, reading, {view: d for view, image in images.items() if (d := self._detector.detect(image))})
@@ -163,9 +186,37 @@ class _Rendered:
         self._joints.append(",".join([name, *(f"{v:.8f}" for v in reading)]))
         head = ",".join(["pose", *(f"q{i}" for i in range(1, 8))])
         (self._save / "joints.csv").write_text("\n".join([head, *self._joints]) + "\n")
+        save_rig(self._cell, self._save)
 
     def close(self) -> None:
         self._lenses.close()
+
+
+def save_rig(cell: TrueCell, folder: Path) -> None:
+    """Beside saved pictures: cell.yaml, a YAML of each wrist camera, and boards.txt, as `action-images calibrate`
+    takes them. Camera poses in cell.yaml are placeholders: what is to be found."""
+    views = []
+    for name, camera in cell.rig.cameras.items():
+        if camera.mount is CameraMount.EYE_TO_HAND:
+            views.append(
+                View(
+                    name,
+                    f"/camera/{name}",
+                    camera.serial,
+                    camera.at(np.eye(4)),
+                    Calibration("2026-05-26", "not calibrated", 0.0),
+                )
+            )
+        else:
+            lens = {
+                "serial": camera.serial,
+                "K": [float(v) for v in camera.K.ravel()],
+                "image_size": list(camera.image_size),
+                "distortion": [float(v) for v in camera.distortion],
+            }
+            (folder / f"{name}.yaml").write_text(yaml.safe_dump(lens))
+    Cell("bench", tuple(views), _BOX).save(folder / "cell.yaml")
+    (folder / "boards.txt").write_text("".join(f"{b.mount.value}={b.board.text}\n" for b in cell.rig.boards.values()))
 
 
 def _solve_singly(cell: TrueCell, samples: list[Sample], methods: dict[str, Errors]) -> None:
@@ -174,10 +225,17 @@ def _solve_singly(cell: TrueCell, samples: list[Sample], methods: dict[str, Erro
     seen = seen_boards(cell.rig, samples)
     for view in cell.rig.cameras:
         mine = [s for s in seen if s.view == view and moving(cell.rig, view, s.board)]
-        hands, boards = hand_poses(cell.rig, view, tcp[[s.pose for s in mine]]), np.array([s.camera_T_board for s in mine])
+        hands, boards = (
+            hand_poses(cell.rig, view, tcp[[s.pose for s in mine]]),
+            np.array([s.camera_T_board for s in mine]),
+        )
         for solver in (*OPENCV_FIVE, Solver.PARK):
             if solver.available:
-                name = f"{solver.value} (ours)" if solver is Solver.PARK else f"OpenCV {solver.value.removeprefix('opencv ')}"
+                name = (
+                    f"{solver.value} (ours)"
+                    if solver is Solver.PARK
+                    else f"OpenCV {solver.value.removeprefix('opencv ')}"
+                )
                 methods.setdefault(name, Errors()).add(view, hand_eye(hands, boards, solver), cell.cameras[view])
 
 
@@ -185,13 +243,25 @@ def _row(index: int, cell: TrueCell, ours: Errors, result: CalibrationResult, ne
     n = len(cell.rig.cameras)
     mm, deg = ours.mm[-n:], ours.deg[-n:]
     each = "  ".join(f"{v} {m:5.2f} mm {d:.3f} deg" for v, m, d in zip(cell.rig.cameras, mm, deg))
-    return {"cell": index, "mm": mm, "deg": deg, "nees": nees, "seconds": round(seconds, 2),
-            "outliers": [o.text for o in result.outliers],
-            "text": f"cell {index:2d}: {each}  NEES {nees:5.1f}/{6 * n}  {len(result.outliers)} outliers  {seconds:.1f} s"}
+    return {
+        "cell": index,
+        "mm": mm,
+        "deg": deg,
+        "nees": nees,
+        "seconds": round(seconds, 2),
+        "outliers": [o.text for o in result.outliers],
+        "text": f"cell {index:2d}: {each}  NEES {nees:5.1f}/{6 * n}  {len(result.outliers)} outliers  {seconds:.1f} s",
+    }
 
 
-def _report(args: argparse.Namespace, methods: dict[str, Errors], nees: list[float], freedom: int, rows: list[dict],
-            wall_s: float) -> dict:
+def _report(
+    args: argparse.Namespace,
+    methods: dict[str, Errors],
+    nees: list[float],
+    freedom: int,
+    rows: list[dict],
+    wall_s: float,
+) -> dict:
     from scipy.stats import chi2
 
     table = {name: errors.summary() for name, errors in methods.items()}
@@ -200,24 +270,50 @@ def _report(args: argparse.Namespace, methods: dict[str, Errors], nees: list[flo
     mean = float(np.sum(nees) / total)
     ours = table[OURS]
     within = all(ours[f"{k}_mm"] <= mm and ours[f"{k}_deg"] <= deg for k, (mm, deg) in _BARS.items())
-    settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()
-                if isinstance(v, (str, int, float, Path)) and k not in ("json", "save")}
-    return {"settings": settings, "opencv": cv2.__version__, "methods": table, "nees_per_freedom": mean, "nees_band_95": band,
-            "passed": bool(within and band[0] <= mean <= band[1]), "cells": rows, "wall_s": round(wall_s, 1)}
+    settings = {
+        k: str(v) if isinstance(v, Path) else v
+        for k, v in vars(args).items()
+        if isinstance(v, (str, int, float, Path)) and k not in ("json", "save")
+    }
+    return {
+        "settings": settings,
+        "opencv": cv2.__version__,
+        "methods": table,
+        "nees_per_freedom": mean,
+        "nees_band_95": band,
+        "passed": bool(within and band[0] <= mean <= band[1]),
+        "cells": rows,
+        "wall_s": round(wall_s, 1),
+    }
 
 
 def _table(report: dict) -> str:
     s = report["settings"]
-    lines = ["", f"{s['cells']} random cells, {s['poses']} {s['choose']} poses, two fixed cameras and a wrist camera, {s['image_size']}, "
-             f"images {s['images']}, joint noise {s['joint_noise_deg']} deg", "error of the camera pose (position, rotation)",
-             f"{'method':24s} {'n':>3s} {'median':>9s} {'worst':>9s} {'median':>10s} {'worst':>10s}"]
+    lines = [
+        "",
+        f"{s['cells']} random cells, {s['poses']} {s['choose']} poses, two fixed cameras and a wrist camera, "
+        f"{s['image_size']}, "
+        f"images {s['images']}, joint noise {s['joint_noise_deg']} deg",
+        "error of the camera pose (position, rotation)",
+        f"{'method':24s} {'n':>3s} {'median':>9s} {'worst':>9s} {'median':>10s} {'worst':>10s}",
+    ]
     for name, e in report["methods"].items():
-        lines.append(f"{name:24s} {e['n']:3d} {e['median_mm']:6.2f} mm {e['worst_mm']:6.2f} mm {e['median_deg']:6.3f} deg "
-                     f"{e['worst_deg']:6.3f} deg")
+        lines.append(
+            f"{name:24s} {e['n']:3d} {e['median_mm']:6.2f} mm {e['worst_mm']:6.2f} mm {e['median_deg']:6.3f} deg "
+            f"{e['worst_deg']:6.3f} deg"
+        )
     low, high = report["nees_band_95"]
-    lines.append(f"normalised squared error per degree of freedom {report['nees_per_freedom']:.3f}; 95 % band {low:.3f} to {high:.3f}")
+    lines.append(
+        f"normalised squared error per degree of freedom {report['nees_per_freedom']:.3f}; 95 % band {low:.3f} "
+        f"to {high:.3f}"
+    )
     if not any(name.startswith("OpenCV") for name in report["methods"]):
-        lines.append(f"OpenCV {report['opencv']} for Python lacks calibrateHandEye (5.0.0 does): its five solvers need opencv-python 4.x")
-    lines.append(f"bars: median {_BARS['median']}, worst {_BARS['worst']} (mm, deg), NEES in its band: "
-                 f"{'PASSED' if report['passed'] else 'NOT PASSED'}   ({report['wall_s']} s)")
+        lines.append(
+            f"OpenCV {report['opencv']} for Python lacks calibrateHandEye (5.0.0 does): its five solvers need "
+            "opencv-python 4.x"
+        )
+    lines.append(
+        f"bars: median {_BARS['median']}, worst {_BARS['worst']} (mm, deg), NEES in its band: "
+        f"{'PASSED' if report['passed'] else 'NOT PASSED'}   ({report['wall_s']} s)"
+    )
     return "\n".join(lines)

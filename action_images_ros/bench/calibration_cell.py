@@ -1,4 +1,4 @@
-"""Random cells with known truth to calibrate: two fixed cameras, one on the wrist, a board on the gripper, one on the table."""
+"""Random cells with known truth: fixed cameras, one on the wrist, a board on the gripper, one on the table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..calibration.detect import Detection
 from ..calibration.rig import BoardMount, CameraMount, Rig, RigBoard, RigCamera, Sample
 from ..control.kinematics import FR3_HOME_Q, Fr3Kinematics
 from ..errors import CalibrationError
-from ..geometry import PinholeCamera, inverse, so3_exp
+from ..geometry import inverse, so3_exp
 from ..geometry.se3 import make, transform
 
 GRIPPER_BOARD = Board.parse("charuco:6x4:45/31mm:4X4_50")
@@ -44,7 +44,9 @@ class TrueCell:
         return base_T_tcp @ self.boards[name] if carried else self.boards[name]
 
 
-def random_cell(rng: np.random.Generator, image_size: tuple[int, int] = (640, 480), statics: int = 2, wrist: bool = True) -> TrueCell:
+def random_cell(
+    rng: np.random.Generator, image_size: tuple[int, int] = (640, 480), statics: int = 2, wrist: bool = True
+) -> TrueCell:
     """Fixed cameras 0.9 to 1.4 m from the workspace with lenses of 40 to 55 degrees across the shorter side and mild
     distortion; a wrist camera behind the hand; boards where a person would put them."""
     rig_cameras, poses = {}, {}
@@ -54,13 +56,20 @@ def random_cell(rng: np.random.Generator, image_size: tuple[int, int] = (640, 48
         poses[view] = _static_pose(rng, (-1, 1, 0)[k % 3] * rng.uniform(20, 60))
     if wrist:
         rig_cameras["wrist"] = _lens(rng, image_size, rng.uniform(50, 62), "wrist-0", CameraMount.EYE_IN_HAND)
-        turn = so3_exp(np.array([0.0, 0.0, rng.uniform(-0.2, 0.2)])) @ so3_exp(np.array([rng.uniform(-0.15, 0.15), rng.uniform(-0.1, 0.2), 0.0]))
+        turn = so3_exp(np.array([0.0, 0.0, rng.uniform(-0.2, 0.2)])) @ so3_exp(
+            np.array([rng.uniform(-0.15, 0.15), rng.uniform(-0.1, 0.2), 0.0])
+        )
         poses["wrist"] = make(turn, np.array([-0.08, 0.0, -0.07]) + rng.uniform(-0.01, 0.01, 3))
     tilt = np.deg2rad(rng.uniform(10, 30))
     out = np.array([np.cos(tilt), 0.0, -np.sin(tilt)])
-    gripper = make(np.stack([[0, 1.0, 0], np.cross(-out, [0, 1.0, 0]), -out], 1), np.array([0.075, 0.0, -0.04]) + rng.uniform(-0.01, 0.01, 3))
+    gripper = make(
+        np.stack([[0, 1.0, 0], np.cross(-out, [0, 1.0, 0]), -out], 1),
+        np.array([0.075, 0.0, -0.04]) + rng.uniform(-0.01, 0.01, 3),
+    )
     flat = so3_exp(np.array([0.0, 0.0, rng.uniform(-np.pi, np.pi)])) @ np.diag([1.0, -1.0, -1.0])
-    table = make(so3_exp(rng.normal(0, 0.02, 3)) @ flat, np.array([rng.uniform(0.38, 0.5), rng.uniform(-0.12, 0.12), 0.004]))
+    table = make(
+        so3_exp(rng.normal(0, 0.02, 3)) @ flat, np.array([rng.uniform(0.38, 0.5), rng.uniform(-0.12, 0.12), 0.004])
+    )
     boards = {"gripper": RigBoard(BoardMount.GRIPPER, GRIPPER_BOARD)}
     board_poses = {"gripper": gripper}
     if wrist:
@@ -69,7 +78,9 @@ def random_cell(rng: np.random.Generator, image_size: tuple[int, int] = (640, 48
     return TrueCell(Rig(rig_cameras, boards), poses, board_poses, scales, Fr3Kinematics())
 
 
-def _lens(rng: np.random.Generator, image_size: tuple[int, int], fov_deg: float, serial: str, mount: CameraMount) -> RigCamera:
+def _lens(
+    rng: np.random.Generator, image_size: tuple[int, int], fov_deg: float, serial: str, mount: CameraMount
+) -> RigCamera:
     width, height = image_size
     f = 0.5 * height / np.tan(np.deg2rad(fov_deg) / 2)
     cx, cy = (width - 1) / 2 + rng.uniform(-6, 6), (height - 1) / 2 + rng.uniform(-6, 6)
@@ -104,7 +115,8 @@ def visible_points(cell: TrueCell, view: str, board: str, base_T_tcps: np.ndarra
 
 def operator_poses(rng: np.random.Generator, cell: TrueCell, count: int) -> np.ndarray:
     """Joint angles (count, 7) as a person picks them: the hand is turned and moved at random about the middle of the
-    workspace, and a pose is kept when one fixed camera sees the gripper's board whole and the wrist most of the table's."""
+    workspace, and a pose is kept when one fixed camera sees the gripper's board whole and the wrist most of the
+    table's."""
     q = FR3_HOME_Q + rng.uniform(-1, 1, (_CANDIDATES, 7)) * _SPREAD_RAD
     tcp = cell.arm.fk(q)
     low, high = _CENTRE_M - (0.18, 0.28, 0.02), _CENTRE_M + (0.17, 0.28, 0.30)
@@ -124,11 +136,14 @@ def operator_poses(rng: np.random.Generator, cell: TrueCell, count: int) -> np.n
                 seen_by[view] += s
             if len(keep) == count:
                 return q[keep]
-    raise CalibrationError(f"only {len(keep)} of {count} poses found in which the boards are seen; another cell is needed")
+    raise CalibrationError(
+        f"only {len(keep)} of {count} poses found in which the boards are seen; another cell is needed"
+    )
 
 
-def synthetic_samples(rng: np.random.Generator, cell: TrueCell, q: np.ndarray, joint_sd_deg: float = 0.05,
-                      pixel_sd: float = 0.1) -> list[Sample]:
+def synthetic_samples(
+    rng: np.random.Generator, cell: TrueCell, q: np.ndarray, joint_sd_deg: float = 0.05, pixel_sd: float = 0.1
+) -> list[Sample]:
     """Samples with ideal detection of what each camera sees, white pixel noise, and noisy joint readings."""
     tcp, samples = cell.arm.fk(q), []
     seen = {(v, b): visible_points(cell, v, b, tcp) for v in cell.rig.cameras for b in cell.rig.boards}

@@ -7,5 +7,21 @@ from .result import CalibrationResult
 from .rig import BoardMount, CameraMount, Rig, RigBoard, RigCamera, Sample
 from .unknowns import Correction, Intrinsics, Noise
 
-__all__ = ["Board", "BoardDetector", "BoardKind", "BoardMount", "CalibrationResult", "CameraMount", "Correction", "Detection",
-           "Intrinsics", "Noise", "Options", "Rig", "RigBoard", "RigCamera", "Sample", "calibrate"]
+__all__ = [
+    "Board",
+    "BoardDetector",
+    "BoardKind",
+    "BoardMount",
+    "CalibrationResult",
+    "CameraMount",
+    "Correction",
+    "Detection",
+    "Intrinsics",
+    "Noise",
+    "Options",
+    "Rig",
+    "RigBoard",
+    "RigCamera",
+    "Sample",
+    "calibrate",
+]

@@ -18,10 +18,16 @@ from ..errors import CalibrationError, one_of
 
 DICTIONARIES = (
     *(f"{bits}X{bits}_{n}" for bits in (4, 5, 6, 7) for n in (50, 100, 250, 1000)),
-    "ARUCO_ORIGINAL", "APRILTAG_16h5", "APRILTAG_25h9", "APRILTAG_36h10", "APRILTAG_36h11",
+    "ARUCO_ORIGINAL",
+    "APRILTAG_16h5",
+    "APRILTAG_25h9",
+    "APRILTAG_36h10",
+    "APRILTAG_36h11",
 )
-_TEXT = re.compile(r"(?P<kind>\w+):(?P<columns>\d+)x(?P<rows>\d+):(?P<pitch>[\d.]+)/(?P<marker>[\d.]+)mm"
-                   r":(?P<dictionary>\w+)(?:\+(?P<first>\d+))?(?P<legacy>:legacy)?")
+_TEXT = re.compile(
+    r"(?P<kind>\w+):(?P<columns>\d+)x(?P<rows>\d+):(?P<pitch>[\d.]+)/(?P<marker>[\d.]+)mm"
+    r":(?P<dictionary>\w+)(?:\+(?P<first>\d+))?(?P<legacy>:legacy)?"
+)
 
 
 class BoardKind(Enum):
@@ -58,30 +64,48 @@ class Board:
         one_of("board dictionary", self.dictionary, DICTIONARIES, CalibrationError)
         least = 3 if self.kind is BoardKind.CHARUCO else 1
         if min(self.columns, self.rows) < least or self.columns * self.rows > 400:
-            raise CalibrationError(f"board is {self.columns}x{self.rows}; legal: at least {least}x{least}, at most 400 fields")
+            raise CalibrationError(
+                f"board is {self.columns}x{self.rows}; legal: at least {least}x{least}, at most 400 fields"
+            )
         if not 0 < self.marker_m < self.pitch_m <= 0.5:
-            raise CalibrationError(f"marker {self.marker_m} m, pitch {self.pitch_m} m; legal: 0 < marker < pitch <= 0.5 m")
+            raise CalibrationError(
+                f"marker {self.marker_m} m, pitch {self.pitch_m} m; legal: 0 < marker < pitch <= 0.5 m"
+            )
         have = len(self._dictionary.bytesList)
         if self.first_id < 0 or self.first_id + self.markers > have:
-            raise CalibrationError(f"board {self.text} needs markers {self.first_id} to {self.first_id + self.markers - 1}; "
-                                   f"{self.dictionary} has 0 to {have - 1}: take a larger dictionary or another first id")
+            raise CalibrationError(
+                f"board {self.text} needs markers {self.first_id} to {self.first_id + self.markers - 1}; "
+                f"{self.dictionary} has 0 to {have - 1}: take a larger dictionary or another first id"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Board:
         """`charuco:7x5:40/30mm:4X4_50`, `apriltag:4x3:50/40mm:APRILTAG_36h11+12` (+12: first id), `...:legacy`."""
         m = _TEXT.fullmatch(text.strip())
         if m is None:
-            raise CalibrationError(f"board is {text!r}; write it like charuco:7x5:40/30mm:4X4_50 (columns x rows : square / "
-                                   "marker side : dictionary) or apriltag:4x3:50/40mm:APRILTAG_36h11+12 (+ first id)")
+            raise CalibrationError(
+                f"board is {text!r}; write it like charuco:7x5:40/30mm:4X4_50 (columns x rows : square / "
+                "marker side : dictionary) or apriltag:4x3:50/40mm:APRILTAG_36h11+12 (+ first id)"
+            )
         one_of("board kind", m["kind"], [k.value for k in BoardKind], CalibrationError)
-        return cls(BoardKind(m["kind"]), int(m["columns"]), int(m["rows"]), float(m["pitch"]) / 1e3, float(m["marker"]) / 1e3,
-                   m["dictionary"], int(m["first"] or 0), Pattern.LEGACY if m["legacy"] else Pattern.CURRENT)
+        return cls(
+            BoardKind(m["kind"]),
+            int(m["columns"]),
+            int(m["rows"]),
+            float(m["pitch"]) / 1e3,
+            float(m["marker"]) / 1e3,
+            m["dictionary"],
+            int(m["first"] or 0),
+            Pattern.LEGACY if m["legacy"] else Pattern.CURRENT,
+        )
 
     @property
     def text(self) -> str:
         """What `parse` reads back to the same board."""
-        return (f"{self.kind.value}:{self.columns}x{self.rows}:{self.pitch_m * 1e3:g}/{self.marker_m * 1e3:g}mm:{self.dictionary}"
-                f"{f'+{self.first_id}' if self.first_id else ''}{':legacy' if self.pattern is Pattern.LEGACY else ''}")
+        size = f"{self.pitch_m * 1e3:g}/{self.marker_m * 1e3:g}mm"
+        first = f"+{self.first_id}" if self.first_id else ""
+        legacy = ":legacy" if self.pattern is Pattern.LEGACY else ""
+        return f"{self.kind.value}:{self.columns}x{self.rows}:{size}:{self.dictionary}{first}{legacy}"
 
     def __reduce__(self):
         return Board.parse, (self.text,)
@@ -116,11 +140,12 @@ class Board:
     def points(self) -> np.ndarray:
         """(N, 3) m, board frame. Point k of a ChArUco board is its inner corner k; point 4 k + c of an
         AprilTag grid is corner c (clockwise from the top left) of tag first_id + k."""
-        if self.kind is BoardKind.CHARUCO:
-            points = np.array(self.cv_board.getChessboardCorners(), float).reshape(-1, 3)
-        else:
-            points = np.array(self.cv_board.getObjPoints(), float).reshape(-1, 3)
-        return points - [self.size_m[0] / 2, self.size_m[1] / 2, 0.0]
+        charuco = self.kind is BoardKind.CHARUCO
+        columns, rows = (self.columns - 1, self.rows - 1) if charuco else (self.columns, self.rows)
+        grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).reshape(-1, 1, 2) * self.pitch_m
+        corner = [[self.pitch_m] * 2] if charuco else self.marker_m * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+        xy = (grid + np.asarray(corner)).reshape(-1, 2) - np.array(self.size_m) / 2
+        return np.column_stack([xy, np.zeros(len(xy))])
 
     @property
     def outline(self) -> np.ndarray:

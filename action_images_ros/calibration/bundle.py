@@ -44,8 +44,11 @@ class Outlier:
     @property
     def text(self) -> str:
         where = f"pose {self.pose}" + (f", view {self.view}, board {self.board}" if self.view else "")
-        what = ("the arm was not where its joints said (moving, or another picture)" if self.kind == "arm" else
-                "its board points do not fit (blur, reflection, wrong board)")
+        what = (
+            "the arm was not where its joints said (moving, or another picture)"
+            if self.kind == "arm"
+            else "its board points do not fit (blur, reflection, wrong board)"
+        )
         return f"{where}: {what}; {self.size:.1f} times the limit"
 
 
@@ -73,15 +76,28 @@ class Solution:
 class Bundle:
     """One adjustment problem; `solve` may be called again with other starts or fewer poses."""
 
-    def __init__(self, rig: Rig, equations: Equations, observations: Observations, names: list[str], given: State,
-                 layout: Layout, noise: Noise = Noise()):
+    def __init__(
+        self,
+        rig: Rig,
+        equations: Equations,
+        observations: Observations,
+        names: list[str],
+        given: State,
+        layout: Layout,
+        noise: Noise = Noise(),
+    ):
         self.rig, self.equations, self.o, self.names = rig, equations, observations, names
         self.given, self.layout, self.noise = given, layout, noise
         self._widths = np.array([c.image_size[0] for c in rig.cameras.values()], float)
         self._views = len(rig.cameras)
 
-    def solve(self, start: State, find_outliers: bool = True, used: np.ndarray | None = None,
-              trusted: np.ndarray | None = None) -> Solution:
+    def solve(
+        self,
+        start: State,
+        find_outliers: bool = True,
+        used: np.ndarray | None = None,
+        trusted: np.ndarray | None = None,
+    ) -> Solution:
         """Adjust from `start`, from the points `used` (M,) and the readings `trusted` (P,) alone (default: all).
 
         With find_outliers, outliers are left out one by one and named; CalibrationError where too many are.
@@ -102,22 +118,40 @@ class Bundle:
                 trusted[self.names.index(outlier.pose)] = False
             if len(outliers) > _MAX_DROPPED * len(self.names):
                 raise CalibrationError(
-                    f"{len(outliers)} of {len(self.names)} poses do not agree with the rest ({'; '.join(o.text for o in outliers[:3])}"
-                    "; ...). Check the board's printed size and name, that it did not move on its mount, that images and joints "
-                    "belong together, and the intrinsics")
+                    f"{len(outliers)} of {len(self.names)} poses do not agree with the rest "
+                    f"({'; '.join(o.text for o in outliers[:3])}"
+                    "; ...). Check the board's printed size and name, that it did not move on its mount, that "
+                    "images and joints "
+                    "belong together, and the intrinsics"
+                )
             run = _Run(self, run.state, used, trusted, run.pixel_sd, run.joint_sd)
             run.settle(robust=True)
         if find_outliers:
             used &= run.scaled() < _CORNER_GATE
             run = _Run(self, run.state, used, trusted, run.pixel_sd, run.joint_sd)
             run.settle(robust=False)
-        return Solution(run.state, self.layout, run.covariance(), run.pixel_sd, run.joint_sd, used, run.residuals, trusted,
-                        tuple(outliers))
+        return Solution(
+            run.state,
+            self.layout,
+            run.covariance(),
+            run.pixel_sd,
+            run.joint_sd,
+            used,
+            run.residuals,
+            trusted,
+            tuple(outliers),
+        )
 
-    def without_pose(self, solution: Solution, pose: int, steps: int = 3) -> State:
+    def without_pose(self, solution: Solution, pose: int, steps: int = 2) -> State:
         """The solution with one pose's images left out; noise as estimated with it."""
-        run = _Run(self, solution.state, solution.used & (self.o.pose != pose), solution.trusted, solution.pixel_sd,
-                   solution.joint_sd_rad)
+        run = _Run(
+            self,
+            solution.state,
+            solution.used & (self.o.pose != pose),
+            solution.trusted,
+            solution.pixel_sd,
+            solution.joint_sd_rad,
+        )
         run.step_only(steps)
         return run.state
 
@@ -151,8 +185,15 @@ class Bundle:
 class _Run:
     """Iterations of one adjustment with a fixed choice of points and poses."""
 
-    def __init__(self, bundle: Bundle, start: State, used: np.ndarray, trusted: np.ndarray, pixel_sd: np.ndarray | None = None,
-                 joint_sd: float | None = None):
+    def __init__(
+        self,
+        bundle: Bundle,
+        start: State,
+        used: np.ndarray,
+        trusted: np.ndarray,
+        pixel_sd: np.ndarray | None = None,
+        joint_sd: float | None = None,
+    ):
         self._b, self.state, self.used, self.trusted = bundle, start, used.copy(), trusted.copy()
         self._seen = bundle.o.where(used)
         self.joint_sd = np.deg2rad(bundle.noise.joint_sd_deg) if joint_sd is None else joint_sd
@@ -164,8 +205,18 @@ class _Run:
     def _first_guess(self) -> np.ndarray:
         """Pixel scatter (V,) that the start's residuals suggest; generous, it shrinks as the fit improves."""
         size = np.linalg.norm(self.residuals, axis=1)
-        return np.array([np.clip(np.median(size[self.used & (self._b.o.view == v)]) if np.any(self.used & (self._b.o.view == v))
-                                 else 1.0, 0.1, 50.0) for v in range(self._b._views)])
+        return np.array(
+            [
+                np.clip(
+                    np.median(size[self.used & (self._b.o.view == v)])
+                    if np.any(self.used & (self._b.o.view == v))
+                    else 1.0,
+                    0.1,
+                    50.0,
+                )
+                for v in range(self._b._views)
+            ]
+        )
 
     def scaled(self) -> np.ndarray:
         """Length (M,) of every residual in pixel standard deviations."""
@@ -175,7 +226,8 @@ class _Run:
         return self._inverse
 
     def surprise(self, pose: int) -> tuple[float, int]:
-        """Squared Mahalanobis distance, and its degrees of freedom, of the joint errors that the images alone ask of a pose."""
+        """Squared Mahalanobis distance, and its degrees of freedom, of the joint errors that the images alone ask of
+        a pose."""
         block, prior = self._b.layout.reading(pose), self._trust[pose] / self.joint_sd**2
         information, axes = np.linalg.eigh(np.linalg.inv(self._inverse[block, block]) - prior * np.eye(7))
         seen = information * self.joint_sd**2 > _OBSERVED
@@ -199,7 +251,8 @@ class _Run:
         """Gauss-Newton steps with unit weights and the noise as it is."""
         self._weigh(False)
         for _ in range(steps):
-            self._step(1e-9)
+            H, g = self._system()
+            self.state = self._b.layout.move(self.state, -self._solve(H, g))
 
     def _weigh(self, robust: bool) -> None:
         """Student's t weights of points, and of the readings of poses (7 at a time)."""
@@ -258,8 +311,10 @@ class _Run:
         try:
             return scipy.linalg.cho_solve(scipy.linalg.cho_factor(H), g)
         except np.linalg.LinAlgError:
-            raise CalibrationError("the poses do not determine all cameras and boards; add poses that turn the hand about two "
-                                   "different axes, with every board seen by a camera that sees others") from None
+            raise CalibrationError(
+                "the poses do not determine all cameras and boards; add poses that turn the hand about two "
+                "different axes, with every board seen by a camera that sees others"
+            ) from None
 
     def _inverted(self, H: np.ndarray) -> np.ndarray:
         scale = 1 / np.sqrt(np.diag(H))

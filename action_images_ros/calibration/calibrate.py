@@ -1,4 +1,4 @@
-"""From samples to a result: refuse what cannot be calibrated, adjust, correct what the data determine, measure the quality."""
+"""From samples to a result: refuse, adjust, correct what the data determine, measure the quality."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .leave_out import HeldOut, leave_one_out
 from .lenses import check_lenses
 from .quality import Demands, refusals
 from .residuals import Equations, Observations, State
-from .result import ArmCorrection, BoardResult, CalibrationResult, PoseRms, ViewResult
+from .result import ArmCorrection, BoardResult, CalibrationResult, PoseRms, SeenPoints, ViewResult
 from .rig import ArmModel, CameraMount, Rig, Sample, require_known
 from .unknowns import Correction, Intrinsics, Layout, Noise, given_lenses
 
@@ -37,11 +37,12 @@ class Options:
 
 
 def calibrate(rig: Rig, samples: list[Sample], arm: ArmModel, options: Options = Options()) -> CalibrationResult:
-    """All cameras and boards of the rig at once. Raises CalibrationError, saying what to add, where the samples do not do."""
+    """All cameras and boards of the rig at once. Raises CalibrationError, saying what to add, where the samples do
+    not do."""
     require_known(rig, samples)
     why = refusals(rig, samples, arm, options.intrinsics, options.demands)
     if why:
-        raise CalibrationError("these poses do not determine the calibration:\n  " + "\n  ".join(why))
+        raise CalibrationError(f"these poses do not determine the calibration: {'; '.join(why)}")
     problem = _Problem(rig, samples, arm, options)
     bundle, solution, notes = problem.solve()
     held_out = leave_one_out(bundle, solution)
@@ -51,7 +52,9 @@ def calibrate(rig: Rig, samples: list[Sample], arm: ArmModel, options: Options =
     return _result(rig, bundle, solution, held_out, checks, notes, options)
 
 
-def quick_solution(rig: Rig, samples: list[Sample], arm: ArmModel, options: Options = Options()) -> tuple[Bundle, Solution]:
+def quick_solution(
+    rig: Rig, samples: list[Sample], arm: ArmModel, options: Options = Options()
+) -> tuple[Bundle, Solution]:
     """The adjustment alone, without refusals, corrections or leave-one-out: for a live estimate."""
     problem = _Problem(rig, samples, arm, options)
     bundle = problem.bundle(False, False, options.intrinsics is Intrinsics.ESTIMATED)
@@ -66,8 +69,12 @@ class _Problem:
             raise CalibrationError("two poses have one name; name each differently")
         self.equations, self.o = Equations(rig, samples, arm), Observations.gather(rig, samples)
         found = start_values(rig, samples, arm)
-        self.start = start_state(np.array([found.cameras[v] for v in rig.cameras]),
-                                 np.array([found.boards[b] for b in rig.boards]), given_lenses(rig), len(samples))
+        self.start = start_state(
+            np.array([found.cameras[v] for v in rig.cameras]),
+            np.array([found.boards[b] for b in rig.boards]),
+            given_lenses(rig),
+            len(samples),
+        )
 
     def bundle(self, offsets: bool, delay: bool, lenses: bool) -> Bundle:
         layout = Layout(self.rig, len(self.names), lenses, offsets, delay)
@@ -75,8 +82,10 @@ class _Problem:
 
     def solve(self) -> tuple[Bundle, Solution, list[str]]:
         """With the corrections that are asked for; those that the data do not determine are taken out again."""
-        wanted = {"joint offsets": self.options.joint_offsets is Correction.IF_DETERMINED,
-                  "stamp offset": self.options.stamp_offset is Correction.IF_DETERMINED}
+        wanted = {
+            "joint offsets": self.options.joint_offsets is Correction.IF_DETERMINED,
+            "stamp offset": self.options.stamp_offset is Correction.IF_DETERMINED,
+        }
         lenses, notes = self.options.intrinsics is Intrinsics.ESTIMATED, []
         while True:
             bundle = self.bundle(wanted["joint offsets"], wanted["stamp offset"], lenses)
@@ -89,14 +98,25 @@ class _Problem:
     def _undetermined(self, solution: Solution, notes: list[str]) -> str:
         """The first correction that is not worth keeping, or ""; says why in `notes`."""
         layout, noise = solution.layout, self.options.noise
-        asked = [("joint offsets", layout.offsets, np.deg2rad(noise.offset_sd_deg), solution.state.offsets[layout.OFFSET_JOINTS]),
-                 ("stamp offset", layout.delay, noise.delay_sd_s, np.array([solution.state.delay_s]))]
+        asked = [
+            (
+                "joint offsets",
+                layout.offsets,
+                np.deg2rad(noise.offset_sd_deg),
+                solution.state.offsets[layout.OFFSET_JOINTS],
+            ),
+            ("stamp offset", layout.delay, noise.delay_sd_s, np.array([solution.state.delay_s])),
+        ]
         for name, block, prior_sd, value in asked:
             if not layout.has(block):
                 continue
             C = solution.covariance[block, block]
             if np.sqrt(np.diag(C)).max() > _DETERMINED * prior_sd:
-                more = "add poses that differ more in every joint" if block is layout.offsets else "add samples taken while the arm moves"
+                more = (
+                    "add poses that differ more in every joint"
+                    if block is layout.offsets
+                    else "add samples taken while the arm moves"
+                )
                 notes.append(f"{name} left out: the data do not determine them; {more}")
                 return name
             if value @ np.linalg.solve(C, value) < chi2.ppf(1 - _SIGNIFICANT_P, len(value)):
@@ -110,30 +130,69 @@ class _Problem:
         return bundle.solve(solution.state, find_outliers=False, used=solution.used, trusted=solution.trusted)
 
 
-def _result(rig: Rig, bundle: Bundle, solution: Solution, held_out: list[HeldOut], checks: dict[str, str], notes: list[str],
-            options: Options) -> CalibrationResult:
-    views = {view: _view(rig, view, i, bundle, solution, held_out, checks[view], options)
-             for i, view in enumerate(rig.cameras)}
+def _result(
+    rig: Rig,
+    bundle: Bundle,
+    solution: Solution,
+    held_out: list[HeldOut],
+    checks: dict[str, str],
+    notes: list[str],
+    options: Options,
+) -> CalibrationResult:
+    views = {
+        view: _view(rig, view, i, bundle, solution, held_out, checks[view], options)
+        for i, view in enumerate(rig.cameras)
+    }
     boards = {}
     for i, (name, b) in enumerate(rig.boards.items()):
         C = solution.covariance[solution.layout.board(i), solution.layout.board(i)]
-        boards[name] = BoardResult(b.mount, b.board, solution.state.boards[i], C[:6, :6], float(solution.state.scales[i]),
-                                   float(np.sqrt(C[6, 6])))
+        boards[name] = BoardResult(
+            b.mount,
+            b.board,
+            solution.state.boards[i],
+            C[:6, :6],
+            float(solution.state.scales[i]),
+            float(np.sqrt(C[6, 6])),
+        )
     state, layout = solution.state, solution.layout
     offset_sd, delay_sd = np.zeros(7), 0.0
     if layout.has(layout.offsets):
         offset_sd[layout.OFFSET_JOINTS] = np.sqrt(np.diag(solution.covariance)[layout.offsets])
     if layout.has(layout.delay):
         delay_sd = float(np.sqrt(solution.covariance[layout.delay, layout.delay][0, 0]))
-    correction = ArmCorrection(float(np.rad2deg(solution.joint_sd_rad)), np.rad2deg(state.offsets), np.rad2deg(offset_sd),
-                               state.delay_s, delay_sd)
-    return CalibrationResult(rig.arm, views, boards, correction, tuple(_pose_rms(rig, bundle, solution)), tuple(held_out),
-                             solution.outliers, tuple(notes), len(bundle.names), options.workspace_m,
-                             solution.camera_covariance)
+    correction = ArmCorrection(
+        float(np.rad2deg(solution.joint_sd_rad)),
+        np.rad2deg(state.offsets),
+        np.rad2deg(offset_sd),
+        state.delay_s,
+        delay_sd,
+    )
+    return CalibrationResult(
+        rig.arm,
+        views,
+        boards,
+        correction,
+        tuple(_pose_rms(rig, bundle, solution)),
+        tuple(held_out),
+        solution.outliers,
+        tuple(notes),
+        len(bundle.names),
+        options.workspace_m,
+        solution.camera_covariance,
+        _seen(rig, bundle, solution),
+    )
 
 
-def _view(rig: Rig, view: str, i: int, bundle: Bundle, solution: Solution, held_out: list[HeldOut], check: str,
-          options: Options) -> ViewResult:
+def _view(
+    rig: Rig,
+    view: str,
+    i: int,
+    bundle: Bundle,
+    solution: Solution,
+    held_out: list[HeldOut],
+    check: str,
+    options: Options,
+) -> ViewResult:
     camera, o = rig.cameras[view], bundle.o
     mine = solution.used & (o.view == i)
     lens = solution.state.lenses[i]
@@ -146,12 +205,20 @@ def _view(rig: Rig, view: str, i: int, bundle: Bundle, solution: Solution, held_
     errors = [(h.position_mm, h.rotation_deg) for h in held_out if h.view == view]
     mm, deg = np.array(errors).T if errors else (np.zeros(0), np.zeros(0))
     return ViewResult(
-        mount=camera.mount, camera=replace(camera, K=K, distortion=np.append(lens[4:], camera.distortion[5:])),
-        parent_T_camera=solution.state.cameras[i], covariance=C, pixel_sd=float(solution.pixel_sd[i]),
-        reproj_rms_px=_rms(solution.residuals[mine]), poses=len(np.unique(o.pose[mine])), points=int(mine.sum()),
-        held_out_mm=(_middle(mm), float(mm.max(initial=0.0))), held_out_deg=(_middle(deg), float(deg.max(initial=0.0))),
+        mount=camera.mount,
+        camera=replace(camera, K=K, distortion=np.append(lens[4:], camera.distortion[5:])),
+        parent_T_camera=solution.state.cameras[i],
+        covariance=C,
+        pixel_sd=float(solution.pixel_sd[i]),
+        reproj_rms_px=_rms(solution.residuals[mine]),
+        poses=len(np.unique(o.pose[mine])),
+        points=int(mine.sum()),
+        held_out_mm=(_middle(mm), float(mm.max(initial=0.0))),
+        held_out_deg=(_middle(deg), float(deg.max(initial=0.0))),
         workspace_sd_mm=1e3 * float(np.sqrt(np.linalg.eigvalsh(lever @ C @ lever.T).max())),
-        rotation_sd_deg=float(np.rad2deg(np.sqrt(np.linalg.eigvalsh(C[3:, 3:]).max()))), intrinsics=check)
+        rotation_sd_deg=float(np.rad2deg(np.sqrt(np.linalg.eigvalsh(C[3:, 3:]).max()))),
+        intrinsics=check,
+    )
 
 
 def _workspace_in_parent(rig: Rig, view: str, state: State, i: int, bundle: Bundle, options: Options) -> np.ndarray:
@@ -170,8 +237,19 @@ def _pose_rms(rig: Rig, bundle: Bundle, solution: Solution) -> list[PoseRms]:
         for v, view in enumerate(views):
             mine = (o.pose == p) & (o.view == v)
             if mine.any():
-                found.append(PoseRms(name, view, int(mine.sum()), _rms(solution.residuals[mine]), bool(solution.used[mine].any())))
+                found.append(
+                    PoseRms(
+                        name, view, int(mine.sum()), _rms(solution.residuals[mine]), bool(solution.used[mine].any())
+                    )
+                )
     return found
+
+
+def _seen(rig: Rig, bundle: Bundle, solution: Solution) -> SeenPoints:
+    o = bundle.o
+    return SeenPoints(
+        np.array(list(rig.cameras))[o.view], np.array(bundle.names)[o.pose], o.uv, solution.residuals, solution.used
+    )
 
 
 def _rms(residuals: np.ndarray) -> float:

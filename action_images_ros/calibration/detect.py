@@ -28,8 +28,10 @@ class Detection:
     def __post_init__(self) -> None:
         ids, uv = np.asarray(self.ids, int), np.asarray(self.uv, float)
         if ids.ndim != 1 or uv.shape != (len(ids), 2) or not np.all(np.isfinite(uv)):
-            raise CalibrationError(f"a detection of board {self.board} has ids {ids.shape} and finite-uv {uv.shape}; "
-                                   "expected (N,) and (N, 2)")
+            raise CalibrationError(
+                f"a detection of board {self.board} has ids {ids.shape} and finite-uv {uv.shape}; "
+                "expected (N,) and (N, 2)"
+            )
         object.__setattr__(self, "ids", ids)
         object.__setattr__(self, "uv", uv)
 
@@ -47,8 +49,10 @@ class BoardDetector:
             for marker in range(board.first_id, board.first_id + board.markers):
                 other = taken.setdefault((board.dictionary, marker), name)
                 if other != name:
-                    raise CalibrationError(f"boards {other} and {name} both have marker {marker} of {board.dictionary}; print one "
-                                           "with another first id (the +N of its name) or another dictionary")
+                    raise CalibrationError(
+                        f"boards {other} and {name} both have marker {marker} of {board.dictionary}; print one "
+                        "with another first id (the +N of its name) or another dictionary"
+                    )
         self._detectors = {name: _detector(board) for name, board in boards.items()}
 
     def detect(self, image: np.ndarray) -> tuple[Detection, ...]:
@@ -87,8 +91,15 @@ def _charuco(detector, board: Board, gray: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _tags(detector, board: Board, gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     corners, ids, _ = detector.detectMarkers(gray)
-    mine = [] if ids is None else [(int(i) - board.first_id, c) for i, c in zip(ids.ravel(), corners)
-                                   if 0 <= int(i) - board.first_id < board.markers]
+    mine = (
+        []
+        if ids is None
+        else [
+            (int(i) - board.first_id, c)
+            for i, c in zip(ids.ravel(), corners)
+            if 0 <= int(i) - board.first_id < board.markers
+        ]
+    )
     if not mine:
         return np.zeros(0, int), np.zeros((0, 2))
     index = np.concatenate([4 * i + np.arange(4) for i, _ in mine])
@@ -101,8 +112,10 @@ def _square_px(board: Board, ids: np.ndarray, uv: np.ndarray) -> float:
     if H is None:
         return 0.0
     xy = board.points[ids, :2]
-    sides = [np.linalg.norm(_apply(H, xy + step) - _apply(H, xy), axis=1).min()
-             for step in ((board.pitch_m, 0.0), (0.0, board.pitch_m))]
+    sides = [
+        np.linalg.norm(_apply(H, xy + step) - _apply(H, xy), axis=1).min()
+        for step in ((board.pitch_m, 0.0), (0.0, board.pitch_m))
+    ]
     return float(min(sides))
 
 
@@ -114,7 +127,11 @@ def _refined(gray: np.ndarray, uv: np.ndarray, gap_px: float) -> tuple[np.ndarra
     """
     half = int(np.clip(round(gap_px), 2, _MAX_WINDOW_PX))
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 60, 1e-4)
-    refined = cv2.cornerSubPix(gray, uv.reshape(-1, 1, 2).copy(), (half, half), (-1, -1), criteria).reshape(-1, 2).astype(float)
+    refined = (
+        cv2.cornerSubPix(gray, uv.reshape(-1, 1, 2).copy(), (half, half), (-1, -1), criteria)
+        .reshape(-1, 2)
+        .astype(float)
+    )
     near = np.abs(refined - uv).max(1) < half
     edge = half + _BORDER_PX
     inside = np.all((refined > edge) & (refined < np.array(gray.shape[::-1]) - 1 - edge), axis=1)

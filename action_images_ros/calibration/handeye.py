@@ -31,8 +31,13 @@ class Solver(Enum):
 
 
 _ROBOT_WORLD = {Solver.CV_SHAH: "CALIB_ROBOT_WORLD_HAND_EYE_SHAH", Solver.CV_LI: "CALIB_ROBOT_WORLD_HAND_EYE_LI"}
-_HAND_EYE = {Solver.CV_TSAI: "CALIB_HAND_EYE_TSAI", Solver.CV_PARK: "CALIB_HAND_EYE_PARK", Solver.CV_HORAUD: "CALIB_HAND_EYE_HORAUD",
-             Solver.CV_ANDREFF: "CALIB_HAND_EYE_ANDREFF", Solver.CV_DANIILIDIS: "CALIB_HAND_EYE_DANIILIDIS"}
+_HAND_EYE = {
+    Solver.CV_TSAI: "CALIB_HAND_EYE_TSAI",
+    Solver.CV_PARK: "CALIB_HAND_EYE_PARK",
+    Solver.CV_HORAUD: "CALIB_HAND_EYE_HORAUD",
+    Solver.CV_ANDREFF: "CALIB_HAND_EYE_ANDREFF",
+    Solver.CV_DANIILIDIS: "CALIB_HAND_EYE_DANIILIDIS",
+}
 OPENCV_FIVE = tuple(_HAND_EYE)
 
 
@@ -43,18 +48,30 @@ def hand_eye(hand_poses: np.ndarray, camera_T_boards: np.ndarray, solver: Solver
     hand_poses are tcp_T_base, X is base_T_camera. Raises CalibrationError for a solver that this OpenCV lacks.
     """
     if not solver.available:
-        raise CalibrationError(f"OpenCV {cv2.__version__} for Python has no solver {solver.value!r}; install opencv-python 4.8 to 4.x, "
-                               "or use the solver 'park'")
+        raise CalibrationError(
+            f"OpenCV {cv2.__version__} for Python has no solver {solver.value!r}; install opencv-python 4.8 to 4.x, "
+            "or use the solver 'park'"
+        )
     if solver is Solver.PARK:
         return _park(hand_poses, camera_T_boards)
     H, C = hand_poses, camera_T_boards
     if solver in _HAND_EYE:
-        R, t = cv2.calibrateHandEye(list(H[:, :3, :3]), list(H[:, :3, 3]), list(C[:, :3, :3]), list(C[:, :3, 3]),
-                                    method=getattr(cv2, _HAND_EYE[solver]))
+        R, t = cv2.calibrateHandEye(
+            list(H[:, :3, :3]),
+            list(H[:, :3, 3]),
+            list(C[:, :3, :3]),
+            list(C[:, :3, 3]),
+            method=getattr(cv2, _HAND_EYE[solver]),
+        )
         return make(R, t.ravel())
     B = inverse(H)
-    _, _, R, t = cv2.calibrateRobotWorldHandEye(list(C[:, :3, :3]), list(C[:, :3, 3]), list(B[:, :3, :3]), list(B[:, :3, 3]),
-                                                method=getattr(cv2, _ROBOT_WORLD[solver]))
+    _, _, R, t = cv2.calibrateRobotWorldHandEye(
+        list(C[:, :3, :3]),
+        list(C[:, :3, 3]),
+        list(B[:, :3, :3]),
+        list(B[:, :3, 3]),
+        method=getattr(cv2, _ROBOT_WORLD[solver]),
+    )
     return inverse(make(R, t.ravel()))
 
 

@@ -1,7 +1,7 @@
 """Where an adjustment starts: board poses image by image, closed-form hand-eye, then from camera to board to camera.
 
-Closed forms follow outliers, so each is tried on many random halves of the poses and judged by the
-median disagreement of all poses (random sample consensus with a fixed seed).
+Closed forms follow outliers, so each is tried on many small sets of poses, judged by the median disagreement
+of all poses, and made again from the poses that agree (random sample consensus with a fixed seed).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .handeye import Solver, hand_eye, mean_pose
 from .rig import ArmModel, BoardMount, CameraMount, Rig, RigCamera, Sample, moving
 
 _AMBIGUOUS = 1.6
-_TRIALS = 60
+_TRIALS = 80
+_AGREEING = 2.5
 _LEAST_POSES = 4
 _LENGTH_M = 0.5
 
@@ -35,9 +36,12 @@ class SeenBoard:
 
 
 def board_pose(camera: RigCamera, points: np.ndarray, detection: Detection) -> tuple[np.ndarray, bool]:
-    """camera_T_board (4, 4) of one detection, and whether it is unambiguous (a plane seen from afar has a mirrored twin)."""
+    """camera_T_board (4, 4) of one detection, and whether it is unambiguous (a plane seen from afar has a mirrored
+    twin)."""
     xyz, uv = points[detection.ids], detection.uv.reshape(-1, 1, 2)
-    _, rotations, translations, errors = cv2.solvePnPGeneric(xyz, uv, camera.K, camera.distortion, flags=cv2.SOLVEPNP_IPPE)
+    _, rotations, translations, errors = cv2.solvePnPGeneric(
+        xyz, uv, camera.K, camera.distortion, flags=cv2.SOLVEPNP_IPPE
+    )
     errors = np.ravel(errors)
     best = int(np.argmin(errors))
     r, t = cv2.solvePnPRefineLM(xyz, uv, camera.K, camera.distortion, rotations[best], translations[best])
@@ -75,12 +79,18 @@ def start_values(rig: Rig, samples: list[Sample], arm: ArmModel) -> Start:
             if moving(rig, view, board) and len(mine) >= _LEAST_POSES and view not in cameras:
                 cameras[view] = _closed_form(rig, view, mine, tcp)
     if not cameras:
-        raise CalibrationError(f"no camera saw a board that moves against it in {_LEAST_POSES} poses or more; add poses")
+        raise CalibrationError(
+            f"no camera saw a board that moves against it in {_LEAST_POSES} poses or more; add poses"
+        )
     _spread(rig, seen, tcp, cameras, boards)
-    missing = [f"view {v}" for v in rig.cameras if v not in cameras] + [f"board {b}" for b in rig.boards if b not in boards]
+    missing = [f"view {v}" for v in rig.cameras if v not in cameras] + [
+        f"board {b}" for b in rig.boards if b not in boards
+    ]
     if missing:
-        raise CalibrationError(f"nothing ties {', '.join(missing)} to the rest; add poses in which it is seen together with "
-                               "a camera or board that is already tied")
+        raise CalibrationError(
+            f"nothing ties {', '.join(missing)} to the rest; add poses in which it is seen together with "
+            "a camera or board that is already tied"
+        )
     return Start(cameras, boards)
 
 
@@ -98,24 +108,30 @@ def _closed_form(rig: Rig, view: str, seen: list[SeenBoard], tcp: np.ndarray) ->
     hands = hand_poses(rig, view, tcp[[s.pose for s in seen]])
     boards = np.array([s.camera_T_board for s in seen])
     rng = np.random.default_rng(0)
-    best, best_score = None, np.inf
+    best, best_score = np.eye(4), np.inf
     for trial in range(_TRIALS):
-        pick = np.arange(len(seen)) if trial == 0 else rng.permutation(len(seen))[:max(_LEAST_POSES, len(seen) // 2)]
+        pick = np.arange(len(seen)) if trial == 0 else rng.permutation(len(seen))[:_LEAST_POSES]
         try:
             X = hand_eye(hands[pick], boards[pick], Solver.PARK)
         except np.linalg.LinAlgError:
             continue
-        chained = hands @ X @ boards
-        score = _disagreement(chained, mean_pose(chained[pick]))
+        score = float(np.median(_disagreements(hands @ X @ boards, pick)))
         if score < best_score:
             best, best_score = X, score
-    return best
+    off = _disagreements(hands @ best @ boards, np.arange(len(seen)))
+    good = off <= max(_AGREEING * np.median(off), np.partition(off, _LEAST_POSES - 1)[_LEAST_POSES - 1])
+    return hand_eye(hands[good], boards[good], Solver.PARK)
 
 
-def _disagreement(poses: np.ndarray, centre: np.ndarray) -> float:
-    """Median distance of poses (N, 4, 4) from `centre`, turns counted at half a metre."""
-    return float(np.median(np.linalg.norm(poses[:, :3, 3] - centre[:3, 3], axis=1)
-                           + _LENGTH_M * angle_between(poses[:, :3, :3], centre[:3, :3])))
+def _disagreements(poses: np.ndarray, pick: np.ndarray) -> np.ndarray:
+    """Distance (N,) of poses (N, 4, 4) from the middle of those picked, turns counted at half a metre."""
+    centre = mean_pose(poses[pick])
+    return _distances(poses, centre)
+
+
+def _distances(poses: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    turned = angle_between(poses[:, :3, :3], centre[:3, :3])
+    return np.linalg.norm(poses[:, :3, 3] - centre[:3, 3], axis=1) + _LENGTH_M * turned
 
 
 def _spread(rig: Rig, seen: list[SeenBoard], tcp: np.ndarray, cameras: dict, boards: dict) -> None:
@@ -136,16 +152,17 @@ def _spread(rig: Rig, seen: list[SeenBoard], tcp: np.ndarray, cameras: dict, boa
 
 def _consensus(poses: np.ndarray) -> np.ndarray:
     """The one of the poses (N, 4, 4) that the others agree with best, averaged with the better half of them."""
-    scores = [_disagreement(poses, centre) for centre in poses]
-    centre = poses[int(np.argmin(scores))]
-    off = np.linalg.norm(poses[:, :3, 3] - centre[:3, 3], axis=1) + _LENGTH_M * angle_between(poses[:, :3, :3], centre[:3, :3])
+    scores = [np.median(_distances(poses, centre)) for centre in poses]
+    off = _distances(poses, poses[int(np.argmin(scores))])
     return mean_pose(poses[off <= np.median(off)])
 
 
 def _carrier(rig: Rig, view: str, board: str, base_T_tcp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """base_T_parent of the camera and of the board."""
-    return (base_T_tcp if rig.cameras[view].mount is CameraMount.EYE_IN_HAND else np.eye(4),
-            base_T_tcp if rig.boards[board].mount is BoardMount.GRIPPER else np.eye(4))
+    return (
+        base_T_tcp if rig.cameras[view].mount is CameraMount.EYE_IN_HAND else np.eye(4),
+        base_T_tcp if rig.boards[board].mount is BoardMount.GRIPPER else np.eye(4),
+    )
 
 
 def _board_from(rig: Rig, seen: SeenBoard, base_T_tcp: np.ndarray, camera: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Leave-one-pose-out: where cameras calibrated without a pose see the board in that pose, against where the arm holds it.
+"""Leave-one-pose-out: where cameras calibrated without a pose see its board, against where the arm holds it.
 
 What is compared is what the cell is used for: the place of a thing on the tool, found by the cameras, in
 the base frame. The error holds the held-out pose's own joint noise too, so it is an upper bound.
@@ -43,7 +43,9 @@ def leave_one_out(bundle: Bundle, solution: Solution) -> list[HeldOut]:
 def _errors(bundle: Bundle, solution: Solution, state: State, pose: int) -> list[HeldOut]:
     rig, o, equations = bundle.rig, bundle.o, bundle.equations
     tcp = equations.arm.fk(equations.q[pose] + state.offsets + state.delay_s * equations.dq[pose])
-    cameras = [tcp @ T if c.mount is CameraMount.EYE_IN_HAND else T for T, c in zip(state.cameras, rig.cameras.values())]
+    cameras = [
+        tcp @ T if c.mount is CameraMount.EYE_IN_HAND else T for T, c in zip(state.cameras, rig.cameras.values())
+    ]
     fixed = [i for i, c in enumerate(rig.cameras.values()) if c.mount is CameraMount.EYE_TO_HAND]
     groups = [(view, [i]) for i, view in enumerate(rig.cameras)] + ([(ALL_VIEWS, fixed)] if len(fixed) > 1 else [])
     found = []
@@ -56,13 +58,21 @@ def _errors(bundle: Bundle, solution: Solution, state: State, pose: int) -> list
             if wrist == carried or mine.sum() < _LEAST_POINTS * len(indices):
                 continue
             T = _locate(bundle, state, cameras, mine, expected, solution.pixel_sd)
-            found.append(HeldOut(bundle.names[pose], view, name, 1e3 * float(np.linalg.norm(T[:3, 3] - expected[:3, 3])),
-                                 float(np.rad2deg(angle_between(T[:3, :3], expected[:3, :3])))))
+            found.append(
+                HeldOut(
+                    bundle.names[pose],
+                    view,
+                    name,
+                    1e3 * float(np.linalg.norm(T[:3, 3] - expected[:3, 3])),
+                    float(np.rad2deg(angle_between(T[:3, :3], expected[:3, :3]))),
+                )
+            )
     return found
 
 
-def _locate(bundle: Bundle, state: State, cameras: list[np.ndarray], mine: np.ndarray, start: np.ndarray,
-            pixel_sd: np.ndarray) -> np.ndarray:
+def _locate(
+    bundle: Bundle, state: State, cameras: list[np.ndarray], mine: np.ndarray, start: np.ndarray, pixel_sd: np.ndarray
+) -> np.ndarray:
     """base_T_board (4, 4) from the points `mine` of any number of known cameras, by Gauss-Newton."""
     o, T = bundle.o.where(mine), start
     into = np.array([inverse(c) for c in cameras])[o.view]

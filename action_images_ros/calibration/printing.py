@@ -21,7 +21,9 @@ def board_image(board: Board, pixels_per_m: float, margin_m: float = 0.0) -> np.
     """uint8 (H, W) of the pattern inside a white margin, at about `pixels_per_m` (the nearest at which a square
     has whole pixels for ChArUco boards)."""
     if pixels_per_m * board.marker_m < 8:
-        raise CalibrationError(f"{pixels_per_m} px/m leaves {pixels_per_m * board.marker_m:.1f} px a marker; legal: 8 or more")
+        raise CalibrationError(
+            f"{pixels_per_m} px/m leaves {pixels_per_m * board.marker_m:.1f} px a marker; legal: 8 or more"
+        )
     per_square = max(round(pixels_per_m * board.pitch_m), 1)
     scale = per_square / board.pitch_m
     width, height = (round(side * scale) for side in board.size_m)
@@ -32,7 +34,9 @@ def board_image(board: Board, pixels_per_m: float, margin_m: float = 0.0) -> np.
         side = round(board.marker_m * scale)
         for k in range(board.markers):
             x, y = (i * per_square for i in (k % board.columns, k // board.columns))
-            image[y:y + side, x:x + side] = cv2.aruco.generateImageMarker(board._dictionary, board.first_id + k, side)
+            image[y : y + side, x : x + side] = cv2.aruco.generateImageMarker(
+                board._dictionary, board.first_id + k, side
+            )
     margin = round(margin_m * scale)
     return cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=255)
 
@@ -69,18 +73,25 @@ def _pdf(image: np.ndarray, size_mm: tuple[float, float], title: str) -> bytes:
     """One page exactly as large as the board and a strip below it: the image, a 100 mm ruler, the board's name."""
     width, height = (s * _POINTS_PER_MM for s in size_mm)
     strip, ruler = 14 * _POINTS_PER_MM, min(_RULER_MM, 10 * int(size_mm[0] // 10)) * _POINTS_PER_MM
-    page = (f"q {width:.4f} 0 0 {height:.4f} 0 {strip:.4f} cm /Im Do Q\n"
-            f"0.6 w 10 8 m {10 + ruler:.4f} 8 l S 10 5 m 10 11 l S {10 + ruler:.4f} 5 m {10 + ruler:.4f} 11 l S\n"
-            f"BT /F 8 Tf 10 14 Td ({title}   the line is {ruler / _POINTS_PER_MM:.0f} mm: print at 100 %) Tj ET\n").encode()
+    page = (
+        f"q {width:.4f} 0 0 {height:.4f} 0 {strip:.4f} cm /Im Do Q\n"
+        f"0.6 w 10 8 m {10 + ruler:.4f} 8 l S 10 5 m 10 11 l S {10 + ruler:.4f} 5 m {10 + ruler:.4f} 11 l S\n"
+        f"BT /F 8 Tf 10 14 Td ({title}   the line is {ruler / _POINTS_PER_MM:.0f} mm: print at 100 %) Tj ET\n"
+    ).encode()
     pixels = zlib.compress(np.ascontiguousarray(image).tobytes(), 9)
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        (f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width:.4f} {height + strip:.4f}] /Contents 4 0 R "
-         "/Resources << /XObject << /Im 5 0 R >> /Font << /F 6 0 R >> >> >>").encode(),
+        (
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width:.4f} {height + strip:.4f}] /Contents 4 0 R "
+            "/Resources << /XObject << /Im 5 0 R >> /Font << /F 6 0 R >> >> >>"
+        ).encode(),
         _stream("", page),
-        _stream(f"/Type /XObject /Subtype /Image /Width {image.shape[1]} /Height {image.shape[0]} /ColorSpace /DeviceGray "
-                "/BitsPerComponent 8 /Interpolate false /Filter /FlateDecode", pixels),
+        _stream(
+            f"/Type /XObject /Subtype /Image /Width {image.shape[1]} /Height {image.shape[0]} /ColorSpace /DeviceGray "
+            "/BitsPerComponent 8 /Interpolate false /Filter /FlateDecode",
+            pixels,
+        ),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
     out, offsets = bytearray(b"%PDF-1.4\n"), []

@@ -64,12 +64,19 @@ class Proposer:
     it only the TCP, the hand's corners and the boards are kept inside the workspace.
     """
 
-    def __init__(self, rig: Rig, arm: ArmModel, box: WorkspaceBox, config: ProposalConfig = ProposalConfig(),
-                 clear: Callable[[np.ndarray], np.ndarray] | None = None):
+    def __init__(
+        self,
+        rig: Rig,
+        arm: ArmModel,
+        box: WorkspaceBox,
+        config: ProposalConfig = ProposalConfig(),
+        clear: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
         self._rig, self._arm, self._box, self._config, self._clear = rig, arm, box, config, clear
 
     def explore(self, q_now: np.ndarray, taken: np.ndarray, rng: np.random.Generator) -> Proposal:
-        """While nothing is known of the cameras: a small safe turn of the hand that is unlike what was `taken` (P, 7)."""
+        """While nothing is known of the cameras: a small safe turn of the hand that is unlike what was `taken` (P,
+        7)."""
         tight = ProposalConfig(spread_rad=tuple(0.4 * s for s in self._config.spread_rad))
         q = self._safe(self._draw(np.asarray(q_now)[None], tight, rng), q_now, [])
         if not len(q):
@@ -78,21 +85,35 @@ class Proposer:
         relative = np.swapaxes(before[None, :, :3, :3], -1, -2) @ tcp[:, None, :3, :3]
         turn = np.arccos(np.clip((np.trace(relative, axis1=2, axis2=3) - 1) / 2, -1, 1))
         far = turn + np.linalg.norm(tcp[:, None, :3, 3] - before[None, :, :3, 3], axis=2) / 0.3
-        return Proposal(q[int(far.min(1).argmax())], (), float("nan"), "turns and moves the hand away from the poses taken so far")
+        return Proposal(
+            q[int(far.min(1).argmax())], (), float("nan"), "turns and moves the hand away from the poses taken so far"
+        )
 
-    def refine(self, bundle: Bundle, solution: Solution, q_now: np.ndarray, taken: np.ndarray,
-               rng: np.random.Generator, workspace_m: np.ndarray) -> Proposal:
+    def refine(
+        self,
+        bundle: Bundle,
+        solution: Solution,
+        q_now: np.ndarray,
+        taken: np.ndarray,
+        rng: np.random.Generator,
+        workspace_m: np.ndarray,
+    ) -> Proposal:
         """The safe pose that tells most. taken (P, 7): joint angles of all poses so far."""
         state = solution.state
-        carried = [transform(state.boards[i], b.board.outline) for i, b in enumerate(self._rig.boards.values())
-                   if b.mount is BoardMount.GRIPPER]
+        carried = [
+            transform(state.boards[i], b.board.outline)
+            for i, b in enumerate(self._rig.boards.values())
+            if b.mount is BoardMount.GRIPPER
+        ]
         q = self._safe(self._draw(np.reshape(taken, (-1, 7)), self._config, rng), q_now, carried)
         old = self._arm.fk(np.reshape(taken, (-1, 7)))
         q = q[[not similar_to(T, old, Demands()).any() for T in self._arm.fk(q)]] if len(q) else q
-        seeing = [(row, s) for row in q[:4 * self._config.judged] if (s := self._seen(state, row)).detections][:self._config.judged]
+        seeing = [(row, s) for row in q[: 4 * self._config.judged] if (s := self._seen(state, row)).detections][
+            : self._config.judged
+        ]
         if not seeing:
             raise self._nothing()
-        covariance = solution.covariance[:bundle.layout.board_poses.stop, :bundle.layout.board_poses.stop]
+        covariance = solution.covariance[: bundle.layout.board_poses.stop, : bundle.layout.board_poses.stop]
         at = [_levers(self._rig, state, workspace_m)]
         before = sum(np.einsum("ij,jk,ik->", L, covariance, L) for L in at)
         best, least = seeing[0], np.inf
@@ -103,7 +124,12 @@ class Proposer:
                 best, least = (row, sample), left
         views = tuple(best[1].detections)
         worth = 1 - float(np.sqrt(least / before))
-        return Proposal(best[0], views, worth, f"seen by {', '.join(views)}; shrinks the uncertainty at the workspace by {worth:.0%}")
+        return Proposal(
+            best[0],
+            views,
+            worth,
+            f"seen by {', '.join(views)}; shrinks the uncertainty at the workspace by {worth:.0%}",
+        )
 
     def _draw(self, around: np.ndarray, config: ProposalConfig, rng: np.random.Generator) -> np.ndarray:
         base = around[rng.integers(0, len(around), config.candidates)]
@@ -119,7 +145,7 @@ class Proposer:
         path = np.asarray(q_now) + steps * (q - q_now)
         start_bad = not self._inside(np.asarray(q_now)[None], points)[0]
         inside = self._inside(path.reshape(-1, 7), points).reshape(len(steps), -1)
-        q = q[inside[len(steps) // 2:].all(0) if start_bad else inside.all(0)]
+        q = q[inside[len(steps) // 2 :].all(0) if start_bad else inside.all(0)]
         return q if self._clear is None or not len(q) else q[np.asarray(self._clear(q), bool)]
 
     def _inside(self, q: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -154,19 +180,23 @@ class Proposer:
 
     def _after(self, state: State, solution: Solution, covariance: np.ndarray, sample: Sample) -> np.ndarray:
         """Covariance of cameras and boards with this sample's information added, its joint errors marginalised."""
-        one = State(state.cameras, state.boards, state.scales, np.zeros((1, 7)), state.offsets, state.delay_s, state.lenses)
+        one = State(
+            state.cameras, state.boards, state.scales, np.zeros((1, 7)), state.offsets, state.delay_s, state.lenses
+        )
         equations, o = Equations(self._rig, [sample], self._arm), Observations.gather(self._rig, [sample])
         layout = Layout(self._rig, 1, False, False, False)
         J = layout.jacobian(o, equations.linearise(one, o)).toarray() / np.repeat(solution.pixel_sd[o.view], 2)[:, None]
-        poses, joints = J[:, :layout.board_poses.stop], J[:, layout.joints] * solution.joint_sd_rad
+        poses, joints = J[:, : layout.board_poses.stop], J[:, layout.joints] * solution.joint_sd_rad
         noise = np.eye(len(J)) + joints @ joints.T
         seen = poses @ covariance
         return covariance - seen.T @ np.linalg.solve(noise + seen @ poses.T, seen)
 
     def _nothing(self) -> CalibrationError:
         b = self._box
-        return CalibrationError(f"no safe pose found from here in the workspace {b.box_min_m} to {b.box_max_m} m in which a board is seen; "
-                                "guide the arm to the middle of the workspace with the board in view, or widen the workspace")
+        return CalibrationError(
+            f"no safe pose found from here in the workspace {b.box_min_m} to {b.box_max_m} m in which a board is seen; "
+            "guide the arm to the middle of the workspace with the board in view, or widen the workspace"
+        )
 
 
 def _levers(rig: Rig, state: State, workspace_m: np.ndarray) -> np.ndarray:
@@ -175,7 +205,5 @@ def _levers(rig: Rig, state: State, workspace_m: np.ndarray) -> np.ndarray:
     for v, camera in enumerate(rig.cameras.values()):
         T = state.cameras[v]
         ahead = 0.5 * T[:3, 2] if camera.mount is CameraMount.EYE_IN_HAND else np.asarray(workspace_m) - T[:3, 3]
-        rows[3 * v:3 * v + 3, 6 * v:6 * v + 6] = np.concatenate([np.eye(3), -hat(ahead)], 1)
+        rows[3 * v : 3 * v + 3, 6 * v : 6 * v + 6] = np.concatenate([np.eye(3), -hat(ahead)], 1)
     return rows
-
-

@@ -34,7 +34,9 @@ class Demands:
 
     def __post_init__(self) -> None:
         if self.poses < 4:
-            raise CalibrationError(f"demanded poses is {self.poses}; legal: 4 or more (2 are the theoretical least, without any check)")
+            raise CalibrationError(
+                f"demanded poses is {self.poses}; legal: 4 or more (2 are the theoretical least, without any check)"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +78,16 @@ def coverage(rig: Rig, samples: list[Sample], arm: ArmModel, view: str, demands:
     turns = so3_log(middle[:3, :3].T @ tcp[:, :3, :3])
     values, axes = np.linalg.eigh(turns.T @ turns / len(turns))
     travel = np.sqrt(((tcp[:, :3, 3] - tcp[:, :3, 3].mean(0)) ** 2).sum(1).mean())
-    return Coverage(view, len(moved), len(different(tcp, demands)), still, np.rad2deg(np.sqrt(np.maximum(values[::-1], 0))),
-                    axes.T[::-1], float(travel), grid)
+    return Coverage(
+        view,
+        len(moved),
+        len(different(tcp, demands)),
+        still,
+        np.rad2deg(np.sqrt(np.maximum(values[::-1], 0))),
+        axes.T[::-1],
+        float(travel),
+        grid,
+    )
 
 
 def different(tcp: np.ndarray, demands: Demands = Demands()) -> list[int]:
@@ -95,8 +105,13 @@ def similar_to(pose: np.ndarray, others: np.ndarray, demands: Demands = Demands(
     return near & (np.rad2deg(angle_between(others[:, :3, :3], pose[:3, :3])) < demands.similar_deg)
 
 
-def refusals(rig: Rig, samples: list[Sample], arm: ArmModel, intrinsics: Intrinsics = Intrinsics.FIXED,
-             demands: Demands = Demands()) -> list[str]:
+def refusals(
+    rig: Rig,
+    samples: list[Sample],
+    arm: ArmModel,
+    intrinsics: Intrinsics = Intrinsics.FIXED,
+    demands: Demands = Demands(),
+) -> list[str]:
     """Why these samples cannot be calibrated from, and what to add; empty where they can."""
     views = {view: coverage(rig, samples, arm, view, demands) for view in rig.cameras}
     sound = any(not _weak(c, rig, demands) for c in views.values())
@@ -108,8 +123,11 @@ def refusals(rig: Rig, samples: list[Sample], arm: ArmModel, intrinsics: Intrins
             why += weak
         if intrinsics is Intrinsics.ESTIMATED and c.cover < demands.cover:
             empty = ", ".join(_field(i) for i in zip(*np.nonzero(c.grid == 0)))
-            why.append(f"view {view}: boards covered {c.cover:.0%} of the picture, re-estimating intrinsics needs {demands.cover:.0%}; "
-                       f"bring a board into: {empty}")
+            why.append(
+                f"view {view}: boards covered {c.cover:.0%} of the picture, re-estimating intrinsics needs "
+                f"{demands.cover:.0%}; "
+                f"bring a board into: {empty}"
+            )
     return why
 
 
@@ -117,20 +135,31 @@ def _weak(c: Coverage, rig: Rig, demands: Demands) -> list[str]:
     wrist = rig.cameras[c.view].mount is CameraMount.EYE_IN_HAND
     board = "the table's board" if wrist else "the gripper's board"
     if c.poses < demands.poses:
-        return [f"view {c.view} saw {board} in {c.poses} poses; needs {demands.poses}: add {demands.poses - c.poses} "
-                f"in which {board} is in its picture"]
+        return [
+            f"view {c.view} saw {board} in {c.poses} poses; needs {demands.poses}: add {demands.poses - c.poses} "
+            f"in which {board} is in its picture"
+        ]
     if c.distinct < demands.poses:
-        return [f"view {c.view}: only {c.distinct} of its {c.poses} poses differ by {demands.similar_m * 100:.0f} cm or "
-                f"{demands.similar_deg:.0f} deg; needs {demands.poses}: add {demands.poses - c.distinct} elsewhere"]
+        return [
+            f"view {c.view}: only {c.distinct} of its {c.poses} poses differ by {demands.similar_m * 100:.0f} cm or "
+            f"{demands.similar_deg:.0f} deg; needs {demands.poses}: add {demands.poses - c.distinct} elsewhere"
+        ]
     why = []
     if c.turns_deg[1] < demands.turn_deg:
         weak = [_axis(c.axes[k]) for k in (1, 2) if c.turns_deg[k] < demands.turn_deg]
-        why.append(f"view {c.view}: the hand turned by {c.turns_deg[0]:.0f}, {c.turns_deg[1]:.0f} and {c.turns_deg[2]:.0f} deg rms about "
-                   f"its three main axes; two must reach {demands.turn_deg:.0f}: add poses turned by 20 to 30 deg both ways about "
-                   f"{' or '.join(weak)}")
+        why.append(
+            f"view {c.view}: the hand turned by {c.turns_deg[0]:.0f}, {c.turns_deg[1]:.0f} and "
+            f"{c.turns_deg[2]:.0f} deg rms about "
+            f"its three main axes; two must reach {demands.turn_deg:.0f}: add poses turned by 20 to 30 deg both "
+            "ways about "
+            f"{' or '.join(weak)}"
+        )
     if c.travel_m < demands.travel_m:
-        why.append(f"view {c.view}: the TCP moved {c.travel_m * 1e3:.0f} mm rms; needs {demands.travel_m * 1e3:.0f}: add poses 10 to 20 cm "
-                   "to each side, nearer and farther")
+        why.append(
+            f"view {c.view}: the TCP moved {c.travel_m * 1e3:.0f} mm rms; needs {demands.travel_m * 1e3:.0f}: "
+            "add poses 10 to 20 cm "
+            "to each side, nearer and farther"
+        )
     return why
 
 

@@ -23,7 +23,8 @@ BOARD = 7
 @dataclass(frozen=True, eq=False)
 class State:
     """All unknowns. cameras (V, 4, 4): base_T_camera, or tcp_T_camera of a wrist camera; boards (B, 4, 4):
-    base_T_board, or tcp_T_board of a board on the gripper; scales (B,): printed over nominal size, less 1; joints (P, 7) rad: error of each pose's reading;
+    base_T_board, or tcp_T_board of a board on the gripper; scales (B,): printed over nominal size, less 1; joints
+    (P, 7) rad: error of each pose's reading;
     offsets (7,) rad: of all readings; delay_s: stamp of the image minus that of the reading; lenses (V, 9)."""
 
     cameras: np.ndarray
@@ -34,12 +35,27 @@ class State:
     delay_s: float
     lenses: np.ndarray
 
-    def moved(self, cameras: np.ndarray, boards: np.ndarray, joints: np.ndarray, offsets: np.ndarray, delay_s: float,
-              lenses: np.ndarray) -> State:
-        """The state after a step; cameras (V, 6) and boards (B, 7: with scale) are left perturbations, the others added."""
-        return replace(self, cameras=_moved(self.cameras, cameras), boards=_moved(self.boards, boards[:, :6]),
-                       scales=self.scales + boards[:, 6], joints=self.joints + joints, offsets=self.offsets + offsets, delay_s=self.delay_s + delay_s,
-                       lenses=self.lenses + lenses)
+    def moved(
+        self,
+        cameras: np.ndarray,
+        boards: np.ndarray,
+        joints: np.ndarray,
+        offsets: np.ndarray,
+        delay_s: float,
+        lenses: np.ndarray,
+    ) -> State:
+        """The state after a step; cameras (V, 6) and boards (B, 7: with scale) are left perturbations, the others
+        added."""
+        return replace(
+            self,
+            cameras=_moved(self.cameras, cameras),
+            boards=_moved(self.boards, boards[:, :6]),
+            scales=self.scales + boards[:, 6],
+            joints=self.joints + joints,
+            offsets=self.offsets + offsets,
+            delay_s=self.delay_s + delay_s,
+            lenses=self.lenses + lenses,
+        )
 
 
 def _moved(T: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -90,8 +106,8 @@ class Observations:
 
 @dataclass(frozen=True, eq=False)
 class Linearised:
-    """Residuals (M, 2) px = projected - seen, and what they change by: with the camera pose (M, 2, 6), the board (M, 2, 7),
-    with the reading of the pose's joints (M, 2, 7), with the delay (M, 2), with the lens (M, 2, 9)."""
+    """Residuals (M, 2) px = projected - seen, and what they change by: with the camera pose (M, 2, 6), the board (M,
+    2, 7), with the reading of the pose's joints (M, 2, 7), with the delay (M, 2), with the lens (M, 2, 9)."""
 
     residuals: np.ndarray
     camera: np.ndarray
@@ -131,8 +147,14 @@ class Equations:
         uv, d_point, d_lens = project(p, state.lenses[o.view], self.high_order[o.view])
         d_point = d_point @ to_camera
         d_joints = d_point @ d_tcp @ jacobian[o.pose]
-        return Linearised(uv - o.uv, d_point @ d_camera, d_point @ d_board, d_joints,
-                          np.einsum("mij,mj->mi", d_joints, self.dq[o.pose]), d_lens)
+        return Linearised(
+            uv - o.uv,
+            d_point @ d_camera,
+            d_point @ d_board,
+            d_joints,
+            np.einsum("mij,mj->mi", d_joints, self.dq[o.pose]),
+            d_lens,
+        )
 
     def _chain(self, state: State, o: Observations, F: np.ndarray):
         """Points in the camera, the rotation (M, 3, 3) of the camera's parent frame into the camera, and that
@@ -151,8 +173,9 @@ class Equations:
         parent = np.where(seen_by_wrist, _apply(back, from_tcp), parent)
         turned = np.where((carried & ~wrist)[:, None, None], FR, np.where(seen_by_wrist[..., None], back, np.eye(3)))
         d_board = turned @ np.concatenate([_twist(lever), unscaled[..., None]], 2)
-        d_tcp = (np.where((carried & ~wrist)[:, None, None], _twist(arm), 0.0)
-                 - np.where(seen_by_wrist[..., None], back @ _twist(from_tcp), 0.0))
+        d_tcp = np.where((carried & ~wrist)[:, None, None], _twist(arm), 0.0) - np.where(
+            seen_by_wrist[..., None], back @ _twist(from_tcp), 0.0
+        )
         to_camera = np.swapaxes(A[:, :3, :3], 1, 2)
         off = parent - A[:, :3, 3]
         return _apply(to_camera, off), to_camera, -_twist(off), d_board, d_tcp
@@ -177,7 +200,9 @@ def project(p: np.ndarray, lens: np.ndarray, high: np.ndarray) -> tuple[np.ndarr
     up = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
     down = 1 + r2 * (high[:, 0] + r2 * (high[:, 1] + r2 * high[:, 2]))
     radial = up / down
-    slope = ((k1 + r2 * (2 * k2 + 3 * k3 * r2)) - radial * (high[:, 0] + r2 * (2 * high[:, 1] + 3 * high[:, 2] * r2))) / down
+    slope = (
+        (k1 + r2 * (2 * k2 + 3 * k3 * r2)) - radial * (high[:, 0] + r2 * (2 * high[:, 1] + 3 * high[:, 2] * r2))
+    ) / down
     xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
     yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
     dxx = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x

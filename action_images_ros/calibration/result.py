@@ -56,8 +56,8 @@ class BoardResult:
 
 @dataclass(frozen=True, eq=False)
 class ArmCorrection:
-    """joint_sd_deg: estimated scatter of joint readings. offsets_deg (7,): to add to readings; zero where not corrected.
-    delay_s: image stamp minus joint stamp of what belongs together. With standard deviations."""
+    """joint_sd_deg: estimated scatter of joint readings. offsets_deg (7,): to add to readings; zero where not
+    corrected. delay_s: image stamp minus joint stamp of what belongs together. With standard deviations."""
 
     joint_sd_deg: float
     offsets_deg: np.ndarray
@@ -78,9 +78,21 @@ class PoseRms:
 
 
 @dataclass(frozen=True, eq=False)
+class SeenPoints:
+    """Every detected point. view, pose (M,): names; uv (M, 2) px; residuals (M, 2) px, projected less seen; used
+    (M,)."""
+
+    view: np.ndarray
+    pose: np.ndarray
+    uv: np.ndarray
+    residuals: np.ndarray
+    used: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class CalibrationResult:
     """Everything that was found. poses: how many were given. workspace_m: where errors are stated.
-    camera_covariance (6 V, 6 V): joint, in the order of views."""
+    camera_covariance (6 V, 6 V): joint, in the order of views. seen: None for a result read from a file."""
 
     arm: str
     views: Mapping[str, ViewResult]
@@ -93,6 +105,7 @@ class CalibrationResult:
     poses: int
     workspace_m: tuple[float, float, float]
     camera_covariance: np.ndarray
+    seen: SeenPoints | None = None
 
     @property
     def method(self) -> str:

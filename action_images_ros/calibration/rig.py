@@ -1,4 +1,4 @@
-"""What is calibrated: cameras and boards, each fixed to the base or carried by the arm, and one sample of all of them."""
+"""What is calibrated: cameras and boards, fixed to the base or carried by the arm, and one sample of them all."""
 
 from __future__ import annotations
 
@@ -82,15 +82,24 @@ class Rig:
 
     def __post_init__(self) -> None:
         if not self.cameras or not self.boards:
-            raise CalibrationError(f"the rig has {len(self.cameras)} cameras and {len(self.boards)} boards; needs one of each at least")
+            raise CalibrationError(
+                f"the rig has {len(self.cameras)} cameras and {len(self.boards)} boards; needs one of each at least"
+            )
         for view, camera in self.cameras.items():
-            helpful = [b for b in self.boards.values() if (b.mount is BoardMount.TABLE)
-                       or camera.mount is CameraMount.EYE_TO_HAND]
+            helpful = [
+                b
+                for b in self.boards.values()
+                if (b.mount is BoardMount.TABLE) or camera.mount is CameraMount.EYE_TO_HAND
+            ]
             if not helpful:
-                raise CalibrationError(f"view {view} is carried by the arm, and so is every board: they never move against each "
-                                       "other. Put a board on the table")
+                raise CalibrationError(
+                    f"view {view} is carried by the arm, and so is every board: they never move against each "
+                    "other. Put a board on the table"
+                )
         if not any(moving(self, view, board) for view in self.cameras for board in self.boards):
-            raise CalibrationError("no camera moves against any board; put a board on the gripper, or add a wrist camera")
+            raise CalibrationError(
+                "no camera moves against any board; put a board on the gripper, or add a wrist camera"
+            )
 
     @property
     def plain_boards(self) -> dict[str, Board]:
@@ -127,11 +136,17 @@ def require_known(rig: Rig, samples: list[Sample]) -> None:
                 raise CalibrationError(f"pose {sample.name} has view {view!r}; the rig has: {', '.join(rig.cameras)}")
             for d in detections:
                 if d.board not in rig.boards:
-                    raise CalibrationError(f"pose {sample.name}, view {view}: board {d.board!r}; the rig has: {', '.join(rig.boards)}")
+                    raise CalibrationError(
+                        f"pose {sample.name}, view {view}: board {d.board!r}; the rig has: {', '.join(rig.boards)}"
+                    )
                 if len(d) and not (0 <= d.ids.min() and d.ids.max() < len(rig.boards[d.board].board.points)):
-                    raise CalibrationError(f"pose {sample.name}, view {view}: board {d.board} has no point {d.ids.max()}")
+                    raise CalibrationError(
+                        f"pose {sample.name}, view {view}: board {d.board} has no point {d.ids.max()}"
+                    )
                 if len(np.unique(d.ids)) != len(d):
-                    raise CalibrationError(f"pose {sample.name}, view {view}: board {d.board} has a point twice; detect it again")
+                    raise CalibrationError(
+                        f"pose {sample.name}, view {view}: board {d.board} has a point twice; detect it again"
+                    )
 
 
 def moving(rig: Rig, view: str, board: str) -> bool:

@@ -59,7 +59,8 @@ class CalibrationSession:
     _solved: tuple[int, Bundle, Solution] | None = field(default=None, init=False, repr=False)
 
     def add(self, sample: Sample) -> Taken:
-        """Keep a sample, unless it tells nothing new, shows no board, or the arm moves (where no stamp offset is sought)."""
+        """Keep a sample, unless it tells nothing new, shows no board, or the arm moves (where no stamp offset is
+        sought)."""
         require_known(self.rig, [sample])
         sees = tuple(view for view in self.rig.cameras if sample.points(view))
         reason = self._objection(sample, sees)
@@ -74,33 +75,44 @@ class CalibrationSession:
         if not sees:
             return "no view sees a board; check light, focus and that the board's name is what was printed"
         if np.abs(sample.dq).max() > _STILL_RAD_S and not self.options.stamp_offset.value == "if_determined":
-            return (f"joint {int(np.abs(sample.dq).argmax()) + 1} moves at {np.abs(sample.dq).max():.3f} rad/s; hold the arm still "
-                    f"(below {_STILL_RAD_S} rad/s), or let the stamp offset be estimated")
+            return (
+                f"joint {int(np.abs(sample.dq).argmax()) + 1} moves at {np.abs(sample.dq).max():.3f} rad/s; "
+                "hold the arm still "
+                f"(below {_STILL_RAD_S} rad/s), or let the stamp offset be estimated"
+            )
         if self.samples:
             tcp = self.arm.fk(np.array([s.q for s in self.samples]))
             same = similar_to(self.arm.fk(sample.q), tcp, self.options.demands)
             twin = next((s for s, like in zip(self.samples, same) if like and set(sees) <= set(s.detections)), None)
             if twin is not None:
-                return (f"nearly the same as pose {twin.name}; move by {self.options.demands.similar_m * 100:.0f} cm or turn by "
-                        f"{self.options.demands.similar_deg:.0f} deg at least")
+                return (
+                    f"nearly the same as pose {twin.name}; move by {self.options.demands.similar_m * 100:.0f} "
+                    "cm or turn by "
+                    f"{self.options.demands.similar_deg:.0f} deg at least"
+                )
         return ""
 
     def remove(self, name: str) -> None:
         """Forget a pose. Raises CalibrationError where there is none of that name."""
         if not any(s.name == name for s in self.samples):
-            raise CalibrationError(f"there is no pose {name!r}; there are: {', '.join(s.name for s in self.samples) or 'none'}")
+            raise CalibrationError(
+                f"there is no pose {name!r}; there are: {', '.join(s.name for s in self.samples) or 'none'}"
+            )
         self.samples = [s for s in self.samples if s.name != name]
         self._solved = None
 
     def coverage(self) -> dict[str, Coverage]:
-        return {view: coverage(self.rig, self.samples, self.arm, view, self.options.demands) for view in self.rig.cameras}
+        return {
+            view: coverage(self.rig, self.samples, self.arm, view, self.options.demands) for view in self.rig.cameras
+        }
 
     def refusals(self) -> list[str]:
         """What is missing before `finish` will calibrate; each says what to add."""
         return refusals(self.rig, self.samples, self.arm, self.options.intrinsics, self.options.demands)
 
     def estimate(self) -> Estimate | None:
-        """The calibration from the samples so far, or None while they do not determine all of it. About half a second."""
+        """The calibration from the samples so far, or None while they do not determine all of it. About half a
+        second."""
         solved = self._solution()
         if solved is None:
             return None

@@ -62,10 +62,18 @@ class Layout:
 
     def __init__(self, rig: Rig, poses: int, lenses: bool, offsets: bool, delay: bool):
         self.views, self.boards, self.poses = len(rig.cameras), len(rig.boards), poses
-        sizes = [6 * self.views, BOARD * self.boards, INTRINSICS * self.views * lenses, 5 * offsets, int(delay), 7 * poses]
+        sizes = [
+            6 * self.views,
+            BOARD * self.boards,
+            INTRINSICS * self.views * lenses,
+            5 * offsets,
+            int(delay),
+            7 * poses,
+        ]
         ends = np.cumsum(sizes)
         self.cameras, self.board_poses, self.lenses, self.offsets, self.delay, self.joints = (
-            slice(int(e - s), int(e)) for s, e in zip(sizes, ends))
+            slice(int(e - s), int(e)) for s, e in zip(sizes, ends)
+        )
         self.size = int(ends[-1])
 
     def camera(self, view: int) -> slice:
@@ -82,8 +90,11 @@ class Layout:
 
     def jacobian(self, o: Observations, lin: Linearised) -> sp.csr_matrix:
         """(2 M, size), rows u and v of each point in turn."""
-        blocks = [(self.cameras.start + 6 * o.view, lin.camera), (self.board_poses.start + BOARD * o.board, lin.board),
-                  (self.joints.start + 7 * o.pose, lin.joints)]
+        blocks = [
+            (self.cameras.start + 6 * o.view, lin.camera),
+            (self.board_poses.start + BOARD * o.board, lin.board),
+            (self.joints.start + 7 * o.pose, lin.joints),
+        ]
         if self.has(self.lenses):
             blocks.append((self.lenses.start + INTRINSICS * o.view, lin.lens))
         if self.has(self.offsets):
@@ -102,11 +113,18 @@ class Layout:
         if self.has(self.offsets):
             offsets[self.OFFSET_JOINTS] = step[self.offsets]
         lenses = step[self.lenses].reshape(-1, INTRINSICS) if self.has(self.lenses) else np.zeros_like(state.lenses)
-        return state.moved(step[self.cameras].reshape(-1, 6), step[self.board_poses].reshape(-1, BOARD),
-                           step[self.joints].reshape(-1, 7), offsets, float(step[self.delay].sum()), lenses)
+        return state.moved(
+            step[self.cameras].reshape(-1, 6),
+            step[self.board_poses].reshape(-1, BOARD),
+            step[self.joints].reshape(-1, 7),
+            offsets,
+            float(step[self.delay].sum()),
+            lenses,
+        )
 
-    def prior(self, state: State, given: State, noise: Noise, joint_sd_rad: float, trust: np.ndarray,
-              widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def prior(
+        self, state: State, given: State, noise: Noise, joint_sd_rad: float, trust: np.ndarray, widths: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Precision (size,) of each unknown before measuring and its present deviation (size,).
 
         trust (P,): weight of each pose's reading. widths (V,) px. Camera and board poses have none.
