@@ -11,6 +11,7 @@ diffusers = pytest.importorskip("diffusers", reason="the Wan-style transformer n
 torch.set_num_threads(1)
 
 from action_images_ros.codec import encode  # noqa: E402
+from action_images_ros.engines import EngineOptions  # noqa: E402
 from action_images_ros.engines.torch_eager import load_denoiser  # noqa: E402
 from action_images_ros.errors import ConfigError, ModelError  # noqa: E402
 from action_images_ros.geometry import PinholeCamera  # noqa: E402
@@ -25,6 +26,7 @@ from action_images_ros.training.data import NO_AUGMENT, Augment, CanvasSource, E
 from action_images_ros.training.loop import TrainConfig, Trainer  # noqa: E402
 from action_images_ros.training.loss import LevelWeight, LossConfig, canvas_loss  # noqa: E402
 
+ONE_THREAD = EngineOptions(threads=1)
 TEXT = TextConfig("wordllama_256", 6, 256)
 PIXELS = ModelConfig(
     chunk_size=3, image_size=(16, 16), action_size=(16, 16), modes=("policy", "joint", "world", "label", "video"),
@@ -205,7 +207,7 @@ def test_a_run_writes_a_model_directory_that_the_policy_loads_and_a_run_resumes(
     assert first.model.predicts is Prediction.VELOCITY
     first.run(lambda _: None, every_samples=4)
     assert not (tmp_path / "model.safetensors").exists()
-    assert ActionImagePolicy.from_pretrained(tmp_path).config == PIXELS
+    assert ActionImagePolicy.from_pretrained(tmp_path, options=ONE_THREAD).config == PIXELS
     stored = load_denoiser(tmp_path, PIXELS).state_dict()
     assert all(torch.equal(stored[k], v) for k, v in first.average.items())
     again = trainer(tmp_path, samples=16)
@@ -226,7 +228,7 @@ def test_training_starts_from_a_model_and_takes_its_frozen_parts_along(tmp_path)
     assert all(torch.equal(v, stored[k]) for k, v in second.model.state_dict().items())
     second.run(lambda _: None)
     copy_frozen_parts(old, new)
-    policy = ActionImagePolicy.from_pretrained(new)
+    policy = ActionImagePolicy.from_pretrained(new, options=ONE_THREAD)
     assert policy.config == LATENTS
     video = Conditioning(*(torch.from_numpy(x) for x in (np.zeros((1, 2, 2, 12, 2, 2), np.float32),
                                                          np.zeros((1, 6, 256), np.float32), np.zeros((1, 6), bool))))

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKLWan
 from wan_directory import LATENTS, PIXELS, Pictures, cell_cameras, poses_along, write_model
 
 from action_images_ros.codec import encode
+from action_images_ros.engines import EngineOptions
 from action_images_ros.engines.torch_eager import TorchEager, load_denoiser
 from action_images_ros.errors import ModelError
 from action_images_ros.geometry import PinholeCamera
@@ -67,6 +68,11 @@ class ByHand:
             self.mean, self.std = (torch.tensor(x).reshape(1, -1, 1, 1, 1)
                                    for x in (self.vae.config.latents_mean, self.vae.config.latents_std))
         self.text = make_text_encoder(self.config.text, directory)
+        self.seen = [model_camera(c, self.config.image_size) for c in CAMERAS]
+        rays = camera_rays(self.seen, RayConvention(self.config.wan.ray_convention)).transpose(0, 2, 3, 1)
+        parts = [(r[..., :3], r[..., 3:] / 3) for r in rays]
+        T = self.config.chunk_size
+        self.cameras = [torch.cat([self.encode(np.repeat(part[None], T, 0)) for part in pair]) for pair in parts]
 
     def encode(self, signal):
         """(T, H, W, 3) in [-1, 1] -> (C, F, h, w)."""
@@ -83,29 +89,25 @@ class ByHand:
         return np.rint((x[0].clamp(-1, 1).permute(1, 2, 3, 0).numpy() + 1) * 127.5).astype(np.uint8)
 
     @torch.no_grad()
-    def run(self, mode, given, cameras, seed):
+    def run(self, mode, given, seed):
         """-> action segment and video segment of every view (C, F, h, w), each None where there is none."""
-        config, V, T = self.config, self.config.views, self.config.chunk_size
-        seen = [model_camera(c, config.image_size) for c in cameras]
-        whole = self.encode(np.zeros((T, *config.image_size, 3))).shape
-        rays = camera_rays(seen, RayConvention(config.wan.ray_convention)).transpose(0, 2, 3, 1)
-        drawn = encode(given.base_T_tcps, given.openness, seen, config.encoding)
+        config, V = self.config, self.config.views
+        channels, whole, *size = self.cameras[0].shape
+        drawn = encode(given.base_T_tcps, given.openness, self.seen, config.encoding)
         known = len(drawn) if self.vae is None or mode is Mode.WORLD else 4 * ((len(drawn) - 1) // 4) + 1
         segments, cameras_of = [], []  # in packed order: (kind, view, latent frames, clean latents)
         for v in range(V):
-            static = [self.encode(np.repeat(part[None], T, 0)) for part in (rays[v, ..., :3], rays[v, ..., 3:] / 3)]
-            camera = torch.cat(static)
             clean = self.encode(given.video[:, v] / 127.5 - 1)
-            segments.append(("video", v, 1 if mode is Mode.POLICY else whole[1], clean))
-            cameras_of.append(camera[:, : segments[-1][2]])
+            segments.append(("video", v, 1 if mode is Mode.POLICY else whole, clean))
+            cameras_of.append(self.cameras[v][:, : segments[-1][2]])
             if mode is not Mode.VIDEO:
-                segments.append(("action", v, whole[1], self.encode(drawn[:known, v] / 127.5 - 1)))
-                cameras_of.append(camera)
+                segments.append(("action", v, whole, self.encode(drawn[:known, v] / 127.5 - 1)))
+                cameras_of.append(self.cameras[v])
         rng, noise = np.random.default_rng(seed), {}
         for kind in ("video", "action"):
             mine = [s for s in segments if s[0] == kind]
             if mine:
-                drawn_noise = rng.standard_normal((1, V, mine[0][2], whole[0], *whole[2:]), np.float32)[0]
+                drawn_noise = rng.standard_normal((1, V, mine[0][2], channels // 2, *size), np.float32)[0]
                 noise |= {(kind, v): torch.from_numpy(drawn_noise[v]).transpose(0, 1) for v in range(V)}
         x = torch.cat([noise[kind, v] for kind, v, _, _ in segments], 1)[None]
         text = torch.from_numpy(self.text(given.instruction)[0])[None]
@@ -127,14 +129,19 @@ class ByHand:
             at += frames
 
 
+@pytest.fixture(scope="module")
+def hands(directories):
+    return {name: ByHand(directory) for name, directory in directories.items()}
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("name", ["pixels", "latents"])
-def test_every_mode_is_the_method_done_by_hand(pipelines, directories, name, mode):
+def test_every_mode_is_the_method_done_by_hand(pipelines, hands, name, mode):
     pipeline, T = pipelines[name], pipelines[name].config.chunk_size
     given = given_for(pipeline, mode, poses=T - 2 if mode in (Mode.JOINT, Mode.POLICY) else 1)
     made = run(pipeline, mode, given)
-    by_hand = ByHand(directories[name])
-    action, video = by_hand.run(mode, given, CAMERAS, 3)
+    by_hand = hands[name]
+    action, video = by_hand.run(mode, given, 3)
     clean = 1 + (T - 3 if name == "pixels" else 4 * ((T - 3) // 4)) if len(given.base_T_tcps) > 1 else 1
     if mode is Mode.VIDEO:
         assert made.action_images is None
@@ -260,7 +267,7 @@ def test_guidance_moves_away_from_no_instruction_and_caches_both(directories):
 
 @pytest.mark.parametrize("name", ["pixels", "latents"])
 def test_policy_from_a_directory_gives_stamped_chunks_in_every_mode(directories, name):
-    policy = ActionImagePolicy.from_pretrained(directories[name])
+    policy = ActionImagePolicy.from_pretrained(directories[name], options=EngineOptions(threads=1))
     T = policy.config.chunk_size
     sets = [SyncedFrames(("left", "right"), tuple(p), CAMERAS, (7_000_000,) * 2) for p in Pictures.random(T).images]
     committed = ActionChunk.from_poses(poses_along(T)[1:], np.ones(T - 1), 7_000_000, policy.config.dt_s)
@@ -300,7 +307,7 @@ def test_directories_that_are_not_whole_are_named(directories, tmp_path):
         shutil.copytree(directories["latents"], broken)
         shutil.rmtree(broken / part)
         with pytest.raises(ModelError, match=f"has no {part}/"):
-            ActionImagePolicy.from_pretrained(broken)
+            ActionImagePolicy.from_pretrained(broken, options=EngineOptions(threads=1))
     with pytest.raises(ModelError, match="give the directory"):
         make_frame_codecs(LATENTS)
     with pytest.raises(ModelError, match="give the directory"):
