@@ -93,6 +93,7 @@ def fit(grid: Grid, planes: np.ndarray, start_xy: np.ndarray, start_amplitude: n
         state[:, 3] = np.clip(state[:, 3], -_MAX_LOG_WIDTH, _MAX_LOG_WIDTH)
         active = active[(moved > _CONVERGED_SIGMA) | (np.abs(step[:, 3]) > _CONVERGED_WIDTH)]
     cov = noise2[:, None, None] * np.linalg.inv(normal)[:, 1:3, 1:3]
+    cov = (cov + np.swapaxes(cov, 1, 2)) / 2
     return Blobs(state[:, 1:3].copy(), cov, state[:, 0].copy(), state[:, 3].copy(), state[:, 4].copy(), np.sqrt(noise2))
 
 

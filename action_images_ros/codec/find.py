@@ -172,7 +172,7 @@ class Finder:
 
 
 def _largest_eigenvalue(m: np.ndarray) -> np.ndarray:
-    """Of symmetric (..., 2, 2); infinite where they are not positive."""
+    """Of symmetric (..., 2, 2); infinite where they are not positive definite."""
     half, apart = (m[..., 0, 0] + m[..., 1, 1]) / 2, (m[..., 0, 0] - m[..., 1, 1]) / 2
-    out = half + np.hypot(apart, m[..., 0, 1])
-    return np.where((out > 0) & np.isfinite(out), out, np.inf)
+    span = np.hypot(apart, m[..., 0, 1])
+    return np.where((half - span > 1e-9 * half) & np.isfinite(span), half + span, np.inf)

@@ -8,6 +8,7 @@ from .pose import PoseFit, Sightings
 
 _CHECKED = 0.1
 _SDS = 3.0
+_LUCK = 8.0  # residuals are hardly ever this much smaller by chance; blobs are then better than they were held for
 
 
 def error_bounds(fit: PoseFit, sightings: Sightings, bias_px: float) -> tuple[np.ndarray, np.ndarray]:
@@ -27,11 +28,12 @@ def error_bounds(fit: PoseFit, sightings: Sightings, bias_px: float) -> tuple[np
     white = np.swapaxes(root, -1, -2) @ jac
     gain = cov[:, None] @ np.swapaxes(white, -1, -2)
     checked, axes = np.linalg.eigh(np.eye(2) - white @ gain)
-    chi2 = np.maximum(fit.chi2, np.maximum(2.0 * used.sum(-1) - 6.0, 1.0))[:, None, None]
+    spare = np.maximum(2.0 * used.sum(-1) - 6.0, 1.0)
+    chi2 = np.maximum(fit.chi2, np.minimum(spare, _LUCK * fit.chi2 + 1e-6))[:, None, None]
     granted = bias_px**2 * np.trace(weight, axis1=-2, axis2=-1)[..., None] / 2
     reach = np.where(checked > _CHECKED, chi2 / np.maximum(checked, _CHECKED), np.maximum(chi2 / _CHECKED, granted))
     moved = gain @ axes * np.sqrt(reach)[..., None, :]
-    scatter = np.maximum(fit.chi2 / np.maximum(2.0 * used.sum(-1) - 6.0, 1.0), 1.0)
+    scatter = np.maximum(fit.chi2 / spare, 1.0)
     bounds = []
     for rows in (slice(0, 3), slice(3, 6)):
         square = np.swapaxes(moved[..., rows, :], -1, -2) @ moved[..., rows, :]

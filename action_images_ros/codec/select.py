@@ -85,7 +85,8 @@ class Selector:
         self.ok, self.scene, self.config = candidates.ok, scene, config
         t, v, _, k = candidates.ok.shape
         cov = (candidates.blobs.cov + (_COV_FLOOR_SIGMA * grid.sigma) ** 2 * np.eye(2)) * grid.cell**2
-        weight = np.where(candidates.ok[..., None, None], np.linalg.inv(cov), 0.0)
+        used = candidates.ok[..., None, None]
+        weight = np.where(used, np.linalg.inv(np.where(used, cov, np.eye(2))), 0.0)
         self.uv = grid.to_px(candidates.blobs.xy)
         self.sightings = sight(self.uv.reshape(t, v, 3 * k, 2), weight.reshape(t, v, 3 * k, 2, 2), scene.cameras)
 
