@@ -11,7 +11,7 @@ from ..codec import ActionEncoding, encode
 from ..metrics.actions import (
     MASK_THRESHOLDS,
     angle_error_rad,
-    held,
+    bridged,
     mask_jaccard,
     pixel_error,
     point_jaccard,
@@ -36,8 +36,8 @@ Scores = dict[str, float]
 
 
 def guess_of(chunk: ActionChunk) -> Guess:
-    """A decoded chunk as an executor takes it: where a step is not credible, the last credible one."""
-    return Guess(held(chunk), chunk.openness, chunk.credible)
+    """A decoded chunk as an executor takes it: steps that are not credible are bridged."""
+    return Guess(bridged(chunk), chunk.openness, chunk.credible)
 
 
 def score_video(window: Window, video: np.ndarray) -> Scores:

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..model.canvas import Mode
 from ..policy import ActionImagePolicy, Generation
+from ..ros.paths import config_file
 from ..training.data import load_episodes
 from ..types import SyncedFrames
 from .flow_tracker import follow_hand, follow_points, track
@@ -43,8 +44,8 @@ NOTES = """\
 Every window starts at frame {start} of its episode; its first frame is given to everybody and does not count.
 moving: PSNR over the pixels that really change. GMSD: gradient-magnitude similarity deviation, 0 = identical; it
 stands in for LPIPS, whose network's weights are in no package. mm, deg: pose of the tool; a step that the decoder
-does not find credible counts with the last credible pose; cred. mm is the mean without such steps. 2D px: the three
-encoded points on the model's camera image. median mm: of a window's steps, then the mean over windows.
+does not find credible is bridged between those that are, or stays at the last; cred. mm leaves such steps out.
+2D px: the three encoded points on the model's camera image. median mm: of a window's steps, then the mean over windows.
 Jaccard: of tracked points, mean over 1, 2, 4, 8, 16 px of 256. IoU: blobs cut at that height.
 constant velocity knows the pose one frame earlier, which no model gets. optical flow gets what mode label gets."""
 
@@ -53,7 +54,7 @@ Table = dict[str, list[Scores]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="model directory")
+    parser.add_argument("--model", type=config_file, default=config_file("models/reach"), help="model directory (the shipped one)")
     parser.add_argument("--data", type=Path, required=True, help="directory of held-out episode shards")
     parser.add_argument("--train", type=Path, help="directory of training shards, for the mean training motion")
     parser.add_argument("--train-episodes", type=int, default=400, help="how many of them are read (%(default)s)")

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..ros.paths import config_file
 from . import generate_inputs
 from .generate_inputs import Request
 
@@ -23,7 +24,7 @@ _PLAYED_HZ = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="model directory")
+    parser.add_argument("--model", type=config_file, default=config_file("models/reach"), help="model directory (the shipped one)")
     parser.add_argument("--mode", default="policy", help="policy, joint, world, label or video (%(default)s)")
     generate_inputs.add_arguments(parser)
     parser.add_argument("--engine", default="auto", help="inference engine (%(default)s)")
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _write_numbers(out: Path, made, request: Request, dt_s: float) -> dict:
     """Trajectory as CSV and plot; returns what the summary says of it."""
-    from ..metrics.actions import angle_error_rad, held, position_error_m
+    from ..metrics.actions import angle_error_rad, bridged, position_error_m
     from ..pictures.plot import plot_trajectory
     from ..trajectory_csv import write_trajectory
 
@@ -67,8 +68,9 @@ def _write_numbers(out: Path, made, request: Request, dt_s: float) -> dict:
         save(out / "trajectory.png", plot)
         found["steps"], found["credible_steps"] = len(made.chunk), int(made.chunk.credible.sum())
         if poses is not None and len(request.base_T_tcps) < len(poses):
-            found["mean_error_mm"] = round(float(1e3 * position_error_m(poses, held(made.chunk))[1:].mean()), 2)
-            found["mean_error_deg"] = round(float(np.degrees(angle_error_rad(poses, held(made.chunk))[1:].mean())), 2)
+            went = bridged(made.chunk)
+            found["mean_error_mm"] = round(float(1e3 * position_error_m(poses, went)[1:].mean()), 2)
+            found["mean_error_deg"] = round(float(np.degrees(angle_error_rad(poses, went)[1:].mean())), 2)
     if request.truth_video and made.video is not None and len(request.frames) == 1:
         found |= _video_likeness(made, request)
     return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import EncodingError
 from ..geometry import PinholeCamera
-from ..geometry.se3 import angle_between
+from ..geometry.se3 import angle_between, interpolate
 from ..types import ActionChunk
 
 MASK_THRESHOLDS = (0.3, 0.5, 0.7)
@@ -18,13 +18,19 @@ POINT_THRESHOLDS = (1.0, 2.0, 4.0, 8.0, 16.0)
 POINT_IMAGE_PX = 256
 
 
-def held(chunk: ActionChunk) -> np.ndarray:
-    """Poses (T, 4, 4) as an executor goes through them: a step that is not credible stays at the last credible one.
+def bridged(chunk: ActionChunk) -> np.ndarray:
+    """Poses (T, 4, 4) as an executor goes through them: steps that are not credible lie on the straight way between
+    the credible ones around them; after the last credible step it stays there.
 
     Step 0 is what was given and counts as credible.
     """
-    last = np.maximum.accumulate(np.where(chunk.credible, np.arange(len(chunk)), 0))
-    return chunk.base_T_tcps[last]
+    steps = np.arange(len(chunk))
+    good = np.flatnonzero(chunk.credible | (steps == 0))
+    before = good[np.searchsorted(good, steps, side="right") - 1]
+    after = good[np.minimum(np.searchsorted(good, steps), len(good) - 1)]
+    share = (steps - before) / np.maximum(after - before, 1)
+    way = interpolate(chunk.base_T_tcps[before], chunk.base_T_tcps[after], np.where(after > before, share, 0.0))
+    return np.where((steps == before)[:, None, None], chunk.base_T_tcps, way)
 
 
 def position_error_m(truth: np.ndarray, made: np.ndarray) -> np.ndarray:

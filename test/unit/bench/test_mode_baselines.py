@@ -135,7 +135,7 @@ def test_labels_of_a_model_are_judged_by_its_own_pictures():
     assert scores["jaccard"] == 1.0 and scores["iou_0.5"] < 0.8
 
 
-def test_a_step_that_is_not_credible_counts_as_the_last_credible_one():
+def test_after_the_last_credible_step_the_arm_is_taken_to_stay():
     window, = windows([episode(straight(7))], 0, T)
     chunk = ActionChunk.from_poses(window.poses, window.openness)
     chunk.credible[3:] = False

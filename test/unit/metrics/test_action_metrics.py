@@ -9,7 +9,7 @@ from action_images_ros.geometry import PinholeCamera, so3_exp
 from action_images_ros.geometry.se3 import make
 from action_images_ros.metrics.actions import (
     angle_error_rad,
-    held,
+    bridged,
     mask_jaccard,
     pixel_error,
     point_jaccard,
@@ -27,10 +27,15 @@ def poses(n, step=(0.01, 0.0, 0.0)):
     return make(np.repeat(DOWN[None], n, 0), np.array([0.5, 0.0, 0.2]) + np.arange(n)[:, None] * np.array(step))
 
 
-def test_steps_that_are_not_credible_hold_the_last_credible_pose():
-    chunk = ActionChunk.from_poses(poses(6), np.ones(6))
-    chunk = replace(chunk, credible=np.array([False, True, False, False, True, False]))
-    assert np.array_equal(held(chunk), chunk.base_T_tcps[[0, 1, 1, 1, 4, 4]])
+def test_steps_that_are_not_credible_are_bridged_and_after_the_last_it_stays():
+    truth = poses(6)
+    wrong = truth.copy()
+    wrong[[2, 3, 5], :3, 3] += 0.5
+    credible = np.array([False, True, False, False, True, False])
+    chunk = replace(ActionChunk.from_poses(wrong, np.ones(6)), credible=credible)
+    assert np.abs(bridged(chunk)[:5] - truth[:5]).max() < 1e-12
+    assert np.array_equal(bridged(chunk)[5], truth[4])
+    assert np.array_equal(bridged(replace(chunk, credible=np.ones(6, bool))), wrong)
 
 
 def test_known_errors():
