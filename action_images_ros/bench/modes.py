@@ -54,7 +54,7 @@ Table = dict[str, list[Scores]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=config_file, default=config_file("models/reach"), help="model directory (the shipped one)")
+    parser.add_argument("--model", type=config_file, default="models/reach", help="model directory (%(default)s)")
     parser.add_argument("--data", type=Path, required=True, help="directory of held-out episode shards")
     parser.add_argument("--train", type=Path, help="directory of training shards, for the mean training motion")
     parser.add_argument("--train-episodes", type=int, default=400, help="how many of them are read (%(default)s)")

@@ -16,6 +16,7 @@ from ..engines import ENGINES, EngineOptions, Precision
 from ..errors import ActionImagesError, EngineError, ModelError, one_of
 from ..geometry.se3 import angle_between
 from ..model.config import ModelConfig
+from ..ros.paths import config_file
 from ..types import ActionChunk
 from .observations import recorded, rendered
 from .policy_worker import Job, Measured, measure
@@ -28,7 +29,7 @@ STAGES = ("prepare", "step", "denoise", "decode", "total", "cpu")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="model directory")
+    parser.add_argument("--model", type=config_file, default="models/reach", help="model directory (%(default)s)")
     parser.add_argument("--engine", nargs="+", default=list(ENGINES), metavar="ENGINE",
                         help=f"of {', '.join(ENGINES)}; default all")
     parser.add_argument("--episodes", type=Path, help="recorded episode shards; default: scenes of the simulated cell")

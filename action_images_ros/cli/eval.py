@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+from ..ros.paths import config_file
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="model directory")
+    parser.add_argument("--model", type=config_file, default="models/reach", help="model directory (%(default)s)")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--task", default="reach_target")
     parser.add_argument("--episodes", type=int, default=50)

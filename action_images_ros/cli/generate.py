@@ -24,7 +24,7 @@ _PLAYED_HZ = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=config_file, default=config_file("models/reach"), help="model directory (the shipped one)")
+    parser.add_argument("--model", type=config_file, default="models/reach", help="model directory (%(default)s)")
     parser.add_argument("--mode", default="policy", help="policy, joint, world, label or video (%(default)s)")
     generate_inputs.add_arguments(parser)
     parser.add_argument("--engine", default="auto", help="inference engine (%(default)s)")
