@@ -11,10 +11,10 @@ from ..geometry.se3 import angle_between, so3_exp
 from ..geometry.triangulation import closest_points, fit_rigid
 from .pose import Scene, Sightings, refine
 
-_GAP_SIGMA = 0.7  # two rays to one point may miss each other by this much
+_GAP = 2.3  # two rays to one point may miss each other by this much, in `assign_px`
+_REACH = 3.3  # as far from its rays a third blob is searched for
+_SCALE = 1 / 3  # at which a blob off its place costs 1
 _STRETCH = 0.35  # of the distance between two points
-_ASSIGN_SIGMA = 0.3
-_SCALE_SIGMA = 0.1
 _UNEXPLAINED = 9.0  # cost of a blob that is not where the pose says
 _RIVAL_MARGIN = 4.0
 _MAX_HYPOTHESES = 6  # a step
@@ -105,7 +105,7 @@ def _points(rays: np.ndarray, ok: np.ndarray, scene: Scene) -> tuple[np.ndarray,
         along = (away * directions).sum(-1)
         gap = np.linalg.norm(away - along[..., None] * directions, axis=-1)
         focal = np.array([scene.cameras[a].K[0, 0], scene.cameras[b].K[0, 0]])
-        near = ((along > 0) & (gap * focal < 0.5 * _GAP_SIGMA * scene.sigma_px * along)).all(-1)
+        near = ((along > 0) & (gap * focal < 0.5 * _GAP * scene.assign_px * along)).all(-1)
         points.append(at)
         valid.append(fixed & near & (ok[:, a, :, None] & ok[:, b, None, :]).reshape(t, -1))
     return np.concatenate(points, 1), np.concatenate(valid, 1)
@@ -137,7 +137,7 @@ def _turned(a: int, b: int, step: np.ndarray, first: np.ndarray, second: np.ndar
     p = pose[:, None, :3, 3] + (pose[:, None, :3, :3] - R) @ scene.tcp_points[a]
     away = (R @ scene.tcp_points[c] + p)[:, :, None] - scene.origins
     away /= np.linalg.norm(away, axis=-1, keepdims=True)
-    focal = np.array([camera.K[0, 0] for camera in scene.cameras])[:, None] / scene.sigma_px
+    focal = np.array([camera.K[0, 0] for camera in scene.cameras])[:, None] / (_REACH * scene.assign_px)
     miss = np.linalg.norm(away[:, :, :, None] - rays[step, :, c][:, None], axis=-1) * focal
     cost = np.where(ok[step, :, c][:, None], miss, 1.0).min(-1).clip(max=1.0).sum(-1)
     lower = (cost <= np.roll(cost, 1, 1)) & (cost < np.roll(cost, -1, 1))
@@ -151,13 +151,13 @@ def _cost(found: _Hypotheses, uv: np.ndarray, ok: np.ndarray, scene: Scene) -> t
     """Robust cost (n,) of poses and the candidates they choose (n, V, 3), -1 where none is near."""
     points = scene.tcp_points @ np.swapaxes(found.R, -1, -2) + found.p[:, None]
     expected = np.stack([c.project(points) for c in scene.cameras], 1)
-    apart = np.linalg.norm(expected[..., None, :] - uv[found.step], axis=-1) / scene.sigma_px
+    apart = np.linalg.norm(expected[..., None, :] - uv[found.step], axis=-1) / scene.assign_px
     apart = np.where(ok[found.step] & np.isfinite(apart), apart, np.inf)
     nearest = apart.argmin(-1)
     apart = np.take_along_axis(apart, nearest[..., None], -1)[..., 0]
-    chosen = apart < _ASSIGN_SIGMA
+    chosen = apart < 1.0
     margin = 0.5 * scene.sigma_px
     with np.errstate(invalid="ignore"):
         inside = ((expected > margin) & (expected < np.array(scene.cameras[0].image_size) - 1 - margin)).all(-1)
-    cost = np.where(chosen, np.minimum((apart / _SCALE_SIGMA) ** 2, _UNEXPLAINED), np.where(inside, _UNEXPLAINED, 0.0))
+    cost = np.where(chosen, np.minimum((apart / _SCALE) ** 2, _UNEXPLAINED), np.where(inside, _UNEXPLAINED, 0.0))
     return cost.sum((1, 2)), np.where(chosen, nearest, -1)

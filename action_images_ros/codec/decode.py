@@ -18,6 +18,7 @@ from .find import Candidates, Finder
 from .grid import Grid, sample
 from .select import Scene, Selector, Solution
 
+_ASSIGN_SIGMA, _ASSIGN_SHARE = 0.3, 0.5
 _SPLIT_ABOVE = 1_000_000  # values in a chunk; below, a second thread costs more than it saves
 
 
@@ -36,7 +37,8 @@ def decode(images: np.ndarray, cameras: Sequence[PinholeCamera], encoding: Actio
     with ThreadPoolExecutor(len(parts)) as pool:
         found = list(pool.map(lambda part: _look(part, sigma_px, encoding, config), parts))
     candidates, grid = Candidates.joined([f[0] for f in found]), found[0][1]
-    scene = Scene(tuple(cameras), encoding.tcp_points, encoding.axis_length_m, sigma_px)
+    assign_px = max(_ASSIGN_SIGMA * sigma_px, _ASSIGN_SHARE * config.max_error_px)
+    scene = Scene(tuple(cameras), encoding.tcp_points, encoding.axis_length_m, sigma_px, assign_px)
     solution = Selector(candidates, grid, scene, config).run()
     share = np.concatenate([f[2] for f in found])
     return _chunk(solution, gripper.with_hysteresis(share, config))

@@ -18,12 +18,14 @@ _MIN_DEPTH_M = 0.01
 
 @dataclass(frozen=True)
 class Scene:
-    """What all steps share. tcp_points (3, 3) m: red, green, blue in the TCP frame; sigma_px of a drawn blob."""
+    """What all steps share. tcp_points (3, 3) m: red, green, blue in the TCP frame; sigma_px of a drawn blob;
+    assign_px: how far from where a pose puts it a blob still belongs to that pose."""
 
     cameras: tuple[PinholeCamera, ...]
     tcp_points: np.ndarray
     axis_length_m: float
     sigma_px: float
+    assign_px: float = 0.0
 
     @property
     def origins(self) -> np.ndarray:

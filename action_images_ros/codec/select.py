@@ -126,9 +126,10 @@ class Selector:
         first = np.flatnonzero(np.diff(step, prepend=-1))
         count = np.diff(np.append(first, len(step)))
         solution.rival[:] = np.repeat(count > 1, count)
-        out.put(step[first], solution.take(first))
-        self.used_sightings.put(step[first], chosen.take(first))
-        return {step[i]: solution.take(np.arange(i, i + n)) for i, n in zip(first, count) if n > 1}
+        better = first[solution.enough[first] | ~out.enough[step[first]]]
+        out.put(step[better], solution.take(better))
+        self.used_sightings.put(step[better], chosen.take(better))
+        return {step[i]: solution.take(np.arange(i, i + n)) for i, n in zip(first, count) if n > 1 and i in better}
 
     def _without_one(self, steps: np.ndarray, out: Solution) -> None:
         """Leave out the one blob that explains the disagreement, where exactly one does."""

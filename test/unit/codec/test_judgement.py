@@ -13,7 +13,7 @@ from action_images_ros.geometry import se3
 
 SIGMA = 6.4
 ENCODING = ActionEncoding()
-SCENE = Scene(tuple(two_views()), ENCODING.tcp_points, ENCODING.axis_length_m, SIGMA)
+SCENE = Scene(tuple(two_views()), ENCODING.tcp_points, ENCODING.axis_length_m, SIGMA, 0.3 * SIGMA)
 LIMITS = 0.005, np.radians(3)
 
 
