@@ -5,29 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 
-from ..errors import SimError
 from ..geometry import PinholeCamera
+from ..pictures.video_file import write_mp4
 from ..types import ActionChunk
 from .cell import SimCell
 
 _RGB = ((255, 60, 60), (60, 255, 60), (80, 120, 255))
 _GREEN_M, _BLUE_M = (0.05, 0, 0), (0, 0, -0.05)
-
-
-def write_mp4(path: Path, frames: list[np.ndarray], rate_hz: float) -> None:
-    """H.264 video of equal uint8 (H, W, 3) RGB frames. Raises SimError without frames."""
-    if not frames:
-        raise SimError(f"{path}: a video needs at least one frame")
-    height, width = frames[0].shape[:2]
-    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=rate_hz, macro_block_size=2, quality=7,
-                                         ffmpeg_log_level="error")
-    writer.send(None)
-    for frame in frames:
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
 
 
 def draw_chunk(image: np.ndarray, camera: PinholeCamera, chunk: ActionChunk) -> np.ndarray:
