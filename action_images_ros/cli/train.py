@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import time
 from pathlib import Path
 
-HELP = "train the small denoiser on collected episodes"
+HELP = "train a denoiser on collected episodes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode-mix", default="policy=0.6,joint=0.2,world=0.1,label=0.1", help="share of each mode (%(default)s)"
     )
+    parser.add_argument("--config", type=Path, metavar="MODEL_DIR",
+                        help="directory whose config.json, VAE and text encoder to train with (any denoiser), "
+                             "instead of the small one in the sizes below")
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=5)
@@ -45,18 +49,17 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from ..errors import ConfigError
-    from ..model.config import ConvCanvasConfig, ModelConfig
+    from ..model.factory import copy_frozen_parts
     from ..training.data import CanvasSource, load_episodes
     from ..training.loop import TrainConfig, Trainer
+    from ..training.loss import LossConfig
 
     torch.set_num_threads(args.threads)
     try:
         mix = {k: float(v) for k, v in (item.split("=") for item in args.mode_mix.split(","))}
     except ValueError:
         raise ConfigError(f"--mode-mix is {args.mode_mix!r}; expected like policy=0.7,joint=0.3") from None
-    model = ModelConfig(
-        modes=tuple(mix), conv_canvas=ConvCanvasConfig(args.width, args.channels, args.blocks, args.heads)
-    )
+    model = _model_config(args, tuple(mix))
     config = TrainConfig(
         samples=args.samples,
         minutes=args.minutes,
@@ -64,10 +67,13 @@ def run(args: argparse.Namespace) -> int:
         learning_rate=args.learning_rate,
         seed=args.seed,
         mode_mix=mix,
+        loss=LossConfig(shift=model.sampler.shift),
     )
-    source = CanvasSource(load_episodes(args.data, args.episodes), model)
-    held_out = CanvasSource(load_episodes(args.validation), model) if args.validation else None
+    source = CanvasSource(load_episodes(args.data, args.episodes), model, args.config)
+    held_out = CanvasSource(load_episodes(args.validation), model, args.config) if args.validation else None
     trainer = Trainer(source, model, config, args.out, time.monotonic)
+    if args.config:
+        copy_frozen_parts(args.config, args.out)
     if args.start_from:
         trainer.start_from(args.start_from)
     if args.resume:
@@ -115,3 +121,11 @@ def _draw_course(out: Path) -> None:
 
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     cv2.imwrite(str(out / "curve.png"), training_curve(rows)[..., ::-1])
+
+
+def _model_config(args: argparse.Namespace, modes: tuple[str, ...]):
+    from ..model.config import ConvCanvasConfig, ModelConfig
+
+    if args.config:
+        return dataclasses.replace(ModelConfig.load(args.config), modes=modes)
+    return ModelConfig(modes=modes, conv_canvas=ConvCanvasConfig(args.width, args.channels, args.blocks, args.heads))
