@@ -29,8 +29,8 @@ def plot_trajectory(chunk: ActionChunk, dt_s: float, title: str, truth: np.ndarr
     """
     image = np.full((SIZE[1], SIZE[0], 3), 255, np.uint8)
     write(image, title, (24, 28), scale=0.6)
-    legend = f"decoded (rings: not credible; band: {_SDS:g} sd of decoding)" + (", grey: recorded" if truth is not None else "")
-    write(image, legend, (24, 50))
+    recorded = "" if truth is None else ", grey: recorded"
+    write(image, f"decoded (rings: not credible; band: {_SDS:g} sd of decoding){recorded}", (24, 50))
     _space(image, (20, 70, 690, 880), chunk, truth)
     _components(image, (800, 46, 670, 890), chunk, dt_s, truth, truth_openness)
     return image
