@@ -33,9 +33,11 @@ def decode(images: np.ndarray, cameras: Sequence[PinholeCamera], encoding: Actio
     """
     _check(images, cameras)
     sigma_px = encoding.sigma_px(cameras[0].image_size)
-    parts = np.array_split(images, 2) if images.size > _SPLIT_ABOVE and len(images) > 1 else [images]
-    with ThreadPoolExecutor(len(parts)) as pool:
-        found = list(pool.map(lambda part: _look(part, sigma_px, encoding, config), parts))
+    if images.size > _SPLIT_ABOVE and len(images) > 1:
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda part: _look(part, sigma_px, encoding, config), np.array_split(images, 2)))
+    else:
+        found = [_look(images, sigma_px, encoding, config)]
     candidates, grid = Candidates.joined([f[0] for f in found]), found[0][1]
     assign_px = max(_ASSIGN_SIGMA * sigma_px, _ASSIGN_SHARE * config.max_error_px)
     scene = Scene(tuple(cameras), encoding.tcp_points, encoding.axis_length_m, sigma_px, assign_px)

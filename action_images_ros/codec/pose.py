@@ -12,7 +12,7 @@ from ..geometry.se3 import hat, so3_exp
 from ..geometry.triangulation import closest_points, fit_rigid
 
 _ITERATIONS = 8
-_STOP = 1e-8
+_STOP = 1e-6
 _MIN_DEPTH_M = 0.01
 
 

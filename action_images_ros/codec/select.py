@@ -133,20 +133,22 @@ class Selector:
 
     def _without_one(self, steps: np.ndarray, out: Solution) -> None:
         """Leave out the one blob that explains the disagreement, where exactly one does."""
+        steps = steps[out.poses.solved[steps] & (out.used[steps].sum((1, 2)) > self.config.min_blobs)]
+        row, view, colour = np.nonzero(out.used[steps])
+        if not len(row):
+            return
+        step = steps[row]
+        trial = self.used_sightings.take(step)
+        trial.weight[np.arange(len(step)), view, colour] = 0.0
+        poses = refine(trial, out.poses.R[step], out.poses.p[step], np.ones(len(step), bool), self.scene)
+        solution = self._judge(poses, trial)
         for t in steps:
-            if not out.poses.solved[t] or out.used[t].sum() <= self.config.min_blobs:
-                continue
-            slots = np.argwhere(out.used[t])
-            trial = self.used_sightings.take(np.full(len(slots), t))
-            trial.weight[np.arange(len(slots)), slots[:, 0], slots[:, 1]] = 0.0
-            R, p = (np.repeat(a[t:t + 1], len(slots), 0) for a in (out.poses.R, out.poses.p))
-            poses = refine(trial, R, p, np.ones(len(slots), bool), self.scene)
-            solution = self._judge(poses, trial)
-            best = int(poses.chi2.argmin())
-            similar = poses.chi2 < _CLEARLY_BETTER * max(poses.chi2[best], 1.0)
-            apart = deviation(make(poses.R, poses.p), make(poses.R[best], poses.p[best]), solution.max_position_m[best],
-                              solution.max_rotation_rad[best]) > 1.0
-            if solution.bounded[best] and not np.any(similar & apart):
+            mine = np.flatnonzero(step == t)
+            best = mine[poses.chi2[mine].argmin()]
+            similar = mine[poses.chi2[mine] < _CLEARLY_BETTER * max(poses.chi2[best], 1.0)]
+            apart = deviation(make(poses.R[similar], poses.p[similar]), make(poses.R[best], poses.p[best]),
+                              solution.max_position_m[best], solution.max_rotation_rad[best])
+            if solution.bounded[best] and np.all(apart <= 1.0):
                 out.put(np.array([t]), solution.take(np.array([best])))
 
     def _confirm(self, out: Solution, rivals: dict[int, Solution]) -> None:
