@@ -64,12 +64,24 @@ def encode(base_T_tcps: np.ndarray, openness: np.ndarray, cameras: Sequence[Pinh
     Returns uint8 (T, V, H, W, 3). A point behind a camera draws no blob.
     Raises EncodingError for wrong shapes, values outside [0, 1] or cameras of different size.
     """
-    return np.rint(encode_float(base_T_tcps, openness, cameras, encoding) * 255.0).astype(np.uint8)
+    uv, openness, size = _projected(base_T_tcps, openness, cameras, encoding)
+    out = np.empty(uv.shape[:2] + (size[1], size[0], 3), np.uint8)
+    for image, at, g in zip(out, uv, openness):  # one action at a time stays in the processor's cache
+        drawn = draw(at[None], g[None], size, encoding)[0]
+        drawn *= 255.0
+        np.rint(drawn, out=image, casting="unsafe")
+    return out
 
 
 def encode_float(base_T_tcps: np.ndarray, openness: np.ndarray, cameras: Sequence[PinholeCamera],
                  encoding: ActionEncoding = ActionEncoding()) -> np.ndarray:
     """`encode` before quantisation: float32 (T, V, H, W, 3) in [0, 1]."""
+    return draw(*_projected(base_T_tcps, openness, cameras, encoding), encoding)
+
+
+def _projected(base_T_tcps: np.ndarray, openness: np.ndarray, cameras: Sequence[PinholeCamera],
+               encoding: ActionEncoding) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Checks the actions; uv (T, V, 3, 2) px, openness (T,), image size."""
     poses = require_rigid(base_T_tcps, "base_T_tcps")
     openness = np.asarray(openness, float)
     if poses.ndim != 3 or openness.shape != (len(poses),):
@@ -80,8 +92,7 @@ def encode_float(base_T_tcps: np.ndarray, openness: np.ndarray, cameras: Sequenc
     if len(sizes) != 1:
         raise EncodingError(f"encode needs at least one camera, all of one image size; got {sorted(sizes)}")
     points = encoding.base_points(poses)
-    uv = np.stack([camera.project(points) for camera in cameras], 1)
-    return draw(uv, openness, sizes.pop(), encoding)
+    return np.stack([camera.project(points) for camera in cameras], 1), openness, sizes.pop()
 
 
 def draw(uv: np.ndarray, openness: np.ndarray, image_size: tuple[int, int], encoding: ActionEncoding) -> np.ndarray:
@@ -90,9 +101,11 @@ def draw(uv: np.ndarray, openness: np.ndarray, image_size: tuple[int, int], enco
     scale = -0.5 / encoding.sigma_px(image_size) ** 2
     gx = np.exp(scale * (np.arange(width) - uv[..., :1]) ** 2)
     gy = np.exp(scale * (np.arange(height) - uv[..., 1:]) ** 2)
-    out = np.einsum("tvcy,tvcx->tvyxc", gy.astype(np.float32), gx.astype(np.float32))
-    out = np.nan_to_num(out, nan=0.0)
+    gx, gy = (np.nan_to_num(g, nan=0.0).astype(np.float32) for g in (gx, gy))
+    out = np.empty(uv.shape[:2] + (height, width, 3), np.float32)
+    for c in range(3):
+        np.multiply(gy[:, :, c, :, None], gx[:, :, c, None, :], out=out[..., c])
     floor = (encoding.pedestal * openness).astype(np.float32)[:, None, None, None]
     blue = out[..., 2]
-    out[..., 2] = np.where(blue <= encoding.pedestal, floor, blue)
+    np.copyto(blue, floor, where=blue <= np.float32(encoding.pedestal))
     return out
