@@ -88,6 +88,6 @@ def bars(
     for i, label in enumerate(labels):
         body.append(
             f'<text x="{left + (i + 0.4) * step:.1f}" y="{bottom + 14}" text-anchor="middle" '
-            f'{_FONT}>{escape(label)}</text>'
+            f"{_FONT}>{escape(label)}</text>"
         )
     return _frame(width, height, "".join(body), f"{title} ({unit})")
