@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
             )
         return 0
     log_dir = args.log_dir or Path("runs") / time.strftime("%Y%m%d-%H%M%S") / "log"
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     show = given.get("console") == "log"
     with GraphRunner(graph, log_dir, on_line=_print_line if show else _print_notable) as runner:
         for name in runner.left_out:

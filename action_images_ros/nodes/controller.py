@@ -224,10 +224,9 @@ class ControllerNode(ManagedNode):
 
     def _take(self, chunk: ActionChunk, now_s: float) -> None:
         verdict = self._controller.on_chunk(chunk, self.now_ns(), now_s)
-        if not verdict.accepted:
+        if not verdict.accepted and verdict.refusal not in (Refusal.NOT_ENABLED, Refusal.BEFORE_ENABLE):
             self._last_refusal = verdict.reason
-            if verdict.refusal not in (Refusal.NOT_ENABLED, Refusal.BEFORE_ENABLE):
-                self.get_logger().warning(f"chunk refused: {verdict.reason}", throttle_duration_sec=1.0)
+            self.get_logger().warning(f"chunk refused: {verdict.reason}", throttle_duration_sec=1.0)
 
     def _answer(
         self, response: SetBool.Response | Trigger.Response, ask: Callable[[float], Response]

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 
 from ..errors import ActionImagesError
@@ -17,6 +18,7 @@ PARENT_VARIABLE = "ACTION_IMAGES_PARENT"
 
 EXIT_BAD_INPUT = 2
 _PR_SET_PDEATHSIG = 1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SPIN_S = 0.2
 _SWITCH_INTERVAL_S = 5e-4
 
@@ -24,21 +26,41 @@ _SWITCH_INTERVAL_S = 5e-4
 def run_node(make: Callable[[], object], argv: Sequence[str] | None = None) -> int:
     """Create the node after rclpy is up, spin until SIGINT, SIGTERM or its failure, close it. Returns the exit status.
 
-    `make() -> ManagedNode`. Signals after the first are ignored while the node closes.
+    `make() -> ManagedNode`. Signals after the first are ignored. For the main thread of a process of its own.
     """
-    import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-    from rclpy.signals import SignalHandlerOptions
-
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     _die_with_parent()
     # The control loop shares the interpreter with callbacks; it must not wait the usual 5 ms for its turn.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    try:
+        status = _spin(make, list(sys.argv if argv is None else argv), stop)
+    except ActionImagesError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        status = EXIT_BAD_INPUT
+    except Exception:  # noqa: BLE001 - the process ends here, and says why
+        traceback.print_exc()
+        status = 1
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    gc.collect()
+    if threading.active_count() > 1:
+        # Some thread is inside native code, such as an inference: taking the interpreter down under it would abort.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _spin(make: Callable[[], object], argv: list[str], stop: threading.Event) -> int:
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
     node = None
     try:
-        rclpy.init(args=list(sys.argv if argv is None else argv), signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
         node.ending = stop
         executor = SingleThreadedExecutor()
@@ -48,19 +70,14 @@ def run_node(make: Callable[[], object], argv: Sequence[str] | None = None) -> i
             executor.spin_once(timeout_sec=_SPIN_S)
         if node.failure is not None:
             raise node.failure
-        return 0
-    except ActionImagesError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return EXIT_BAD_INPUT
     except ExternalShutdownException:
-        return 0
+        pass
     finally:
         if node is not None:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-        node = None
-        gc.collect()
+    return 0
 
 
 def _die_with_parent() -> None:
