@@ -1,9 +1,11 @@
-"""Every folder of tests may hold helper modules, which its tests import by name."""
+"""Every folder of tests may hold helper modules, imported by name; property tests repeat themselves in CI."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).resolve().parent
 
@@ -21,3 +23,8 @@ def _helpers() -> dict[str, Path]:
 
 for folder in {path.parent for path in _helpers().values()}:
     sys.path.append(str(folder))
+
+# examples take as long as the machine is busy; CI tries the same examples every time, a developer new ones
+settings.register_profile("developer", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "developer")
