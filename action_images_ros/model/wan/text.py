@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import AutoTokenizer, UMT5EncoderModel
+from transformers.utils import logging
 
 from ...errors import ModelError
 from ..config import TextConfig
@@ -47,6 +48,7 @@ def load_umt5(directory: Path, config: TextConfig) -> Umt5Text:
         if not (directory / folder).is_dir():
             raise ModelError(f"{directory} has no {folder}/; copy that folder of the Wan2.2-TI2V model in diffusers' "
                              "layout there")
+    logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory / TOKENIZER_FOLDER, local_files_only=True)
         encoder, info = UMT5EncoderModel.from_pretrained(directory / ENCODER_FOLDER, output_loading_info=True,
