@@ -10,26 +10,24 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 
-from ..calibration import BoardDetector, BoardMount, CalibrationResult, Options, Sample
+from ..calibration import CalibrationResult, Options, Sample
 from ..calibration.handeye import OPENCV_FIVE, Solver, hand_eye
 from ..calibration.initial import hand_poses, seen_boards
-from ..calibration.rig import CameraMount, moving
+from ..calibration.rig import moving
 from ..calibration.session import CalibrationSession
-from ..cell import Calibration, Cell, View, WorkspaceBox
 from ..errors import CalibrationError, one_of
 from ..geometry.se3 import so3_log
-from .calibration_cell import TrueCell, operator_poses, random_cell, synthetic_samples
+from .calibration_cell import TrueCell, operator_poses, random_cell
+from .calibration_pictures import WORKSPACE, IdealCell, RenderedCell
 
 OURS = "joint adjustment"
 _FIRST = 6
-_BOX = WorkspaceBox((0.22, -0.40, 0.12), (0.75, 0.40, 0.70), (), 0.0)
 _BARS = {"median": (1.0, 0.1), "worst": (2.0, 0.3)}
 
 
@@ -113,12 +111,12 @@ def _one_cell(
 ) -> tuple[TrueCell, list[Sample], CalibrationResult, float]:
     width, height = (int(v) for v in args.image_size.split("x"))
     cell = random_cell(rng, (width, height))
-    camera = (
-        _Rendered(args, cell, rng, args.save if index == 0 else None)
-        if args.images == "rendered"
-        else _Ideal(args, cell, rng)
-    )
-    session = CalibrationSession(cell.rig, cell.arm, _BOX, Options())
+    if args.images == "rendered":
+        save = args.save if index == 0 else None
+        camera = RenderedCell(cell, rng, args.joint_noise_deg, args.blur_px, args.sensor_noise, save)
+    else:
+        camera = IdealCell(cell, rng, args.joint_noise_deg, args.pixel_noise)
+    session = CalibrationSession(cell.rig, cell.arm, WORKSPACE, Options())
     first = operator_poses(rng, cell, args.poses if args.choose == "operator" else _FIRST)
     taken, q = 0, first[0]
     for k in range(3 * args.poses):
@@ -130,93 +128,6 @@ def _one_cell(
     began = time.monotonic()
     result = session.finish()
     return cell, session.samples, result, time.monotonic() - began
-
-
-class _Ideal:
-    """Projected points with white noise."""
-
-    def __init__(self, args: argparse.Namespace, cell: TrueCell, rng: np.random.Generator):
-        self._args, self._cell, self._rng = args, cell, rng
-
-    def take(self, name: str, q: np.ndarray) -> Sample:
-        a = self._args
-        return replace(
-            synthetic_samples(self._rng, self._cell, q[None], a.joint_noise_deg, a.pixel_noise)[0], name=name
-        )
-
-    def close(self) -> None:
-        pass
-
-
-class _Rendered:
-    """Rendered pictures, real detections."""
-
-    def __init__(self, args: argparse.Namespace, cell: TrueCell, rng: np.random.Generator, save: Path | None):
-        from ..sim.boards import LensCell, PlacedBoard, Sensor
-        from ..sim.split import Split
-        from ..sim.tasks import make_task
-
-        placed = {
-            name: PlacedBoard(b.board, b.mount is BoardMount.GRIPPER, cell.boards[name], cell.scales[name])
-            for name, b in cell.rig.boards.items()
-        }
-        size = next(iter(cell.rig.cameras.values())).image_size
-        self._args, self._cell, self._rng, self._save = args, cell, rng, save
-        self._lenses = LensCell(placed, size, Sensor(args.blur_px, args.sensor_noise))
-        self._lenses.cell.reset(make_task("reach_target").sample(rng, Split.TEST, self._lenses.cell.kinematics))
-        self._detector = BoardDetector(cell.rig.plain_boards)
-        self._joints: list[str] = []
-
-    def take(self, name: str, q: np.ndarray) -> Sample:
-        sim, cell = self._lenses.cell, self._cell
-        sim.teleport(q, 0.04)
-        reading = q + self._rng.normal(0, np.deg2rad(self._args.joint_noise_deg), 7)
-        images = {
-            view: self._lenses.render(camera.at(cell.base_T_camera(view, sim.base_T_tcp)), self._rng)
-            for view, camera in cell.rig.cameras.items()
-        }
-        if self._save:
-            self._keep(name, reading, images)
-        return Sample(name, reading, {view: d for view, image in images.items() if (d := self._detector.detect(image))})
-
-    def _keep(self, name: str, reading: np.ndarray, images: dict[str, np.ndarray]) -> None:
-        for view, image in images.items():
-            (self._save / view).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(self._save / view / f"{name}.png"), image[..., ::-1])
-        self._joints.append(",".join([name, *(f"{v:.8f}" for v in reading)]))
-        head = ",".join(["pose", *(f"q{i}" for i in range(1, 8))])
-        (self._save / "joints.csv").write_text("\n".join([head, *self._joints]) + "\n")
-        save_rig(self._cell, self._save)
-
-    def close(self) -> None:
-        self._lenses.close()
-
-
-def save_rig(cell: TrueCell, folder: Path) -> None:
-    """Beside saved pictures: cell.yaml, a YAML of each wrist camera, and boards.txt, as `action-images calibrate`
-    takes them. Camera poses in cell.yaml are placeholders: what is to be found."""
-    views = []
-    for name, camera in cell.rig.cameras.items():
-        if camera.mount is CameraMount.EYE_TO_HAND:
-            views.append(
-                View(
-                    name,
-                    f"/camera/{name}",
-                    camera.serial,
-                    camera.at(np.eye(4)),
-                    Calibration("2026-05-26", "not calibrated", 0.0),
-                )
-            )
-        else:
-            lens = {
-                "serial": camera.serial,
-                "K": [float(v) for v in camera.K.ravel()],
-                "image_size": list(camera.image_size),
-                "distortion": [float(v) for v in camera.distortion],
-            }
-            (folder / f"{name}.yaml").write_text(yaml.safe_dump(lens))
-    Cell("bench", tuple(views), _BOX).save(folder / "cell.yaml")
-    (folder / "boards.txt").write_text("".join(f"{b.mount.value}={b.board.text}\n" for b in cell.rig.boards.values()))
 
 
 def _solve_singly(cell: TrueCell, samples: list[Sample], methods: dict[str, Errors]) -> None:

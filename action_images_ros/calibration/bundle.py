@@ -28,6 +28,7 @@ _POSE_GATE_P = 1e-4
 _VIEW_GATE = 2.5
 _MAX_DROPPED = 0.35
 _OBSERVED = 0.05
+_STILL_SD = 2.0
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,9 @@ class _Run:
         )
 
     def scaled(self) -> np.ndarray:
-        """Length (M,) of every residual in pixel standard deviations."""
-        return np.linalg.norm(self.residuals, axis=1) / self.pixel_sd[self._b.o.view]
+        """Length (M,) of every residual in standard deviations; those of what does not move hold constant errors too."""
+        sd = np.where(self._b.o.share < 1, _STILL_SD, 1.0) * self.pixel_sd[self._b.o.view]
+        return np.linalg.norm(self.residuals, axis=1) / sd
 
     def covariance(self) -> np.ndarray:
         return self._inverse

@@ -10,8 +10,13 @@ from action_images_ros.calibration import Board, BoardDetector
 from action_images_ros.calibration.printing import board_image, save_board
 from action_images_ros.errors import CalibrationError
 
-BOARDS = ["charuco:6x4:45/31mm:4X4_50", "charuco:7x5:45/31mm:4X4_50+20", "charuco:5x6:30/21mm:5X5_100:legacy",
-          "apriltag:4x3:50/40mm:APRILTAG_36h11", "apriltag:2x2:80/60mm:APRILTAG_16h5+5"]
+BOARDS = [
+    "charuco:6x4:45/31mm:4X4_50",
+    "charuco:7x5:45/31mm:4X4_50+20",
+    "charuco:5x6:30/21mm:5X5_100:legacy",
+    "apriltag:4x3:50/40mm:APRILTAG_36h11",
+    "apriltag:2x2:80/60mm:APRILTAG_16h5+5",
+]
 _PX_PER_M = 4000.0
 
 
@@ -23,10 +28,17 @@ def _seen(board, H, size=(960, 720)):
     per_m = round(_PX_PER_M * board.pitch_m) / board.pitch_m
     edge = round(margin * per_m)
     half = np.array(board.size_m) / 2
-    to_texture = np.array([[per_m, 0, per_m * half[0] + edge - 0.5], [0, per_m, per_m * half[1] + edge - 0.5], [0, 0, 1]])
+    to_texture = np.array(
+        [[per_m, 0, per_m * half[0] + edge - 0.5], [0, per_m, per_m * half[1] + edge - 0.5], [0, 0, 1]]
+    )
     grow = np.array([[fine, 0, (fine - 1) / 2], [0, fine, (fine - 1) / 2], [0, 0, 1]])
-    big = cv2.warpPerspective(image, grow @ H @ np.linalg.inv(to_texture), (size[0] * fine, size[1] * fine),
-                              flags=cv2.INTER_AREA, borderValue=190)
+    big = cv2.warpPerspective(
+        image,
+        grow @ H @ np.linalg.inv(to_texture),
+        (size[0] * fine, size[1] * fine),
+        flags=cv2.INTER_AREA,
+        borderValue=190,
+    )
     small = cv2.GaussianBlur(cv2.resize(big, size, interpolation=cv2.INTER_AREA), (0, 0), 0.6)
     p = np.column_stack([board.points[:, :2], np.ones(len(board.points))]) @ H.T
     return small, p[:, :2] / p[:, 2:]
@@ -63,7 +75,9 @@ def test_a_picture_without_a_board_gives_nothing():
 
 def test_boards_that_share_markers_are_refused():
     with pytest.raises(CalibrationError, match="both have marker 5 of 4X4_50"):
-        BoardDetector({"a": Board.parse("charuco:6x4:45/31mm:4X4_50"), "b": Board.parse("charuco:6x4:45/31mm:4X4_50+5")})
+        BoardDetector(
+            {"a": Board.parse("charuco:6x4:45/31mm:4X4_50"), "b": Board.parse("charuco:6x4:45/31mm:4X4_50+5")}
+        )
 
 
 @pytest.mark.parametrize("text", BOARDS)
@@ -73,13 +87,16 @@ def test_names_round_trip(text):
     assert board.text == text
 
 
-@pytest.mark.parametrize("text, complaint", [
-    ("charuco:6x4:45mm:4X4_50", "write it like charuco:7x5:40/30mm:4X4_50"),
-    ("chess:6x4:45/31mm:4X4_50", "legal: apriltag, charuco"),
-    ("charuco:6x4:45/31mm:4X4_7", "board dictionary is '4X4_7'"),
-    ("charuco:6x4:31/45mm:4X4_50", "0 < marker < pitch"),
-    ("charuco:12x10:20/14mm:4X4_50", "has 0 to 49"),
-])
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("charuco:6x4:45mm:4X4_50", "write it like charuco:7x5:40/30mm:4X4_50"),
+        ("chess:6x4:45/31mm:4X4_50", "legal: apriltag, charuco"),
+        ("charuco:6x4:45/31mm:4X4_7", "board dictionary is '4X4_7'"),
+        ("charuco:6x4:31/45mm:4X4_50", "0 < marker < pitch"),
+        ("charuco:12x10:20/14mm:4X4_50", "has 0 to 49"),
+    ],
+)
 def test_bad_names_say_what_is_legal(text, complaint):
     with pytest.raises(CalibrationError, match=re.escape(complaint)):
         Board.parse(text)
@@ -97,8 +114,8 @@ def test_a_printed_png_says_its_resolution(tmp_path):
     width, height = save_board(board, tmp_path / "b.png", dpi=300, margin_m=0.01)
     raw = (tmp_path / "b.png").read_bytes()
     at = raw.index(b"pHYs")
-    per_m, _, unit = struct.unpack(">IIB", raw[at + 4:at + 13])
-    assert zlib.crc32(raw[at:at + 13]) == struct.unpack(">I", raw[at + 13:at + 17])[0]
+    per_m, _, unit = struct.unpack(">IIB", raw[at + 4 : at + 13])
+    assert zlib.crc32(raw[at : at + 13]) == struct.unpack(">I", raw[at + 13 : at + 17])[0]
     image = cv2.imread(str(tmp_path / "b.png"), cv2.IMREAD_GRAYSCALE)
     assert unit == 1
     assert image.shape[1] / per_m * 1e3 == pytest.approx(width, rel=1e-3)
@@ -116,7 +133,7 @@ def test_a_printed_pdf_has_the_size_of_the_board(tmp_path):
     assert np.array(scale) / 72 * 25.4 == pytest.approx([width, height], abs=0.01)
     assert raw.startswith(b"%PDF-1.4") and raw.rstrip().endswith(b"%%EOF")
     start = int(re.search(rb"startxref\n(\d+)", raw).group(1))
-    assert raw[start:start + 4] == b"xref"
+    assert raw[start : start + 4] == b"xref"
     offsets = [int(m) for m in re.findall(rb"(\d{10}) 00000 n", raw)]
     assert all(raw[o:].startswith(b"%d 0 obj" % (i + 1)) for i, o in enumerate(offsets))
 

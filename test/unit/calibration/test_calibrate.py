@@ -33,7 +33,9 @@ def test_it_beats_each_camera_alone(cell, samples, result):
     singly = 0.0
     for view in cell.rig.cameras:
         mine = [s for s in seen if s.view == view and moving(cell.rig, view, s.board)]
-        X = hand_eye(hand_poses(cell.rig, view, tcp[[s.pose for s in mine]]), np.array([s.camera_T_board for s in mine]))
+        X = hand_eye(
+            hand_poses(cell.rig, view, tcp[[s.pose for s in mine]]), np.array([s.camera_T_board for s in mine])
+        )
         singly += np.linalg.norm(pose_error(X, cell.cameras[view])[:3])
     assert sum(np.linalg.norm(e[:3]) for e in _errors(result, cell).values()) < 0.6 * singly
 
@@ -102,7 +104,9 @@ def test_a_fixed_camera_that_sees_only_the_table_is_tied_through_the_wrist(cell,
         T = cell.cameras["left"]
         board = cell.rig.boards["table"].board
         points = (board.points * cell.scales["table"]) @ cell.boards["table"][:3, :3].T + cell.boards["table"][:3, 3]
-        uv = cell.rig.cameras["left"].at(T).project(points) + np.random.default_rng(int(s.name)).normal(0, 0.1, (len(points), 2))
+        uv = cell.rig.cameras["left"].at(T).project(points) + np.random.default_rng(int(s.name)).normal(
+            0, 0.1, (len(points), 2)
+        )
         tied.append(replace(s, detections={**s.detections, "left": (Detection("table", np.arange(len(points)), uv),)}))
     result = calibrate(cell.rig, tied, cell.arm, Options(Intrinsics.FIXED))
     e = pose_error(result.views["left"].parent_T_camera, cell.cameras["left"])
@@ -113,7 +117,9 @@ def test_a_fixed_camera_that_sees_only_the_table_is_tied_through_the_wrist(cell,
 
 def test_wrong_intrinsics_are_noticed_and_re_estimated(cell, samples, result):
     camera = cell.rig.cameras["wrist"]
-    bent = RigCamera(camera.mount, camera.serial, camera.K, camera.image_size, camera.distortion + [0.15, 0, 0, 0, 0, 0, 0, 0])
+    bent = RigCamera(
+        camera.mount, camera.serial, camera.K, camera.image_size, camera.distortion + [0.15, 0, 0, 0, 0, 0, 0, 0]
+    )
     rig = replace(cell.rig, cameras={**cell.rig.cameras, "wrist": bent})
     checked = calibrate(rig, samples, cell.arm, Options(Intrinsics.CHECKED))
     assert "DISAGREE" in checked.views["wrist"].intrinsics
@@ -133,7 +139,9 @@ def test_joint_offsets_are_corrected_only_where_they_exist(cell, poses, result):
     off = found.correction.offsets_deg - np.rad2deg(offsets)
     assert np.all(np.abs(off[1:6]) < 4 * found.correction.offsets_sd_deg[1:6] + 1e-9)
     assert found.correction.offsets_deg[3] == pytest.approx(-0.25, abs=0.1)
-    clean = calibrate(cell.rig, synthetic_samples(rng, cell, poses), cell.arm, Options(Intrinsics.FIXED, Correction.IF_DETERMINED))
+    clean = calibrate(
+        cell.rig, synthetic_samples(rng, cell, poses), cell.arm, Options(Intrinsics.FIXED, Correction.IF_DETERMINED)
+    )
     assert not clean.correction.offsets_deg.any()
     assert any("joint offsets left out" in note for note in clean.notes)
 
@@ -143,7 +151,9 @@ def test_a_stamp_offset_is_found_while_the_arm_moves(cell, poses):
     dq, delay = rng.normal(0, 0.25, poses.shape), 0.035
     still = synthetic_samples(rng, cell, poses, 0.02)
     moving_samples = [replace(s, q=s.q - delay * v, dq=v) for s, v in zip(still, dq)]
-    found = calibrate(cell.rig, moving_samples, cell.arm, Options(Intrinsics.FIXED, stamp_offset=Correction.IF_DETERMINED))
+    found = calibrate(
+        cell.rig, moving_samples, cell.arm, Options(Intrinsics.FIXED, stamp_offset=Correction.IF_DETERMINED)
+    )
     assert found.correction.delay_s == pytest.approx(delay, abs=0.002)
     rest = calibrate(cell.rig, still, cell.arm, Options(Intrinsics.FIXED, stamp_offset=Correction.IF_DETERMINED))
     assert rest.correction.delay_s == 0 and "taken while the arm moves" in rest.notes[0]
@@ -154,8 +164,12 @@ def test_leave_one_out_errors_have_the_size_of_the_arm_and_camera_errors(cell, s
     assert len(together) >= len(samples) // 2
     assert 0.2 < np.median([h.position_mm for h in together]) < 3.0
     assert 0.02 < np.median([h.rotation_deg for h in together]) < 0.5
-    worse = calibrate(cell.rig, [replace(s, q=s.q + np.random.default_rng(int(s.name)).normal(0, 4e-3, 7)) for s in samples],
-                      cell.arm, Options(Intrinsics.FIXED))
+    worse = calibrate(
+        cell.rig,
+        [replace(s, q=s.q + np.random.default_rng(int(s.name)).normal(0, 4e-3, 7)) for s in samples],
+        cell.arm,
+        Options(Intrinsics.FIXED),
+    )
     assert worse.views["left"].held_out_mm[0] > 2 * result.views["left"].held_out_mm[0]
 
 

@@ -9,11 +9,21 @@ from action_images_ros.geometry import PinholeCamera
 
 
 def _truth(cell, samples):
-    state = start_state(np.array([cell.cameras[v] for v in cell.rig.cameras]),
-                        np.array([cell.boards[b] for b in cell.rig.boards]), given_lenses(cell.rig), len(samples))
+    state = start_state(
+        np.array([cell.cameras[v] for v in cell.rig.cameras]),
+        np.array([cell.boards[b] for b in cell.rig.boards]),
+        given_lenses(cell.rig),
+        len(samples),
+    )
     scales = np.array([cell.scales[b] - 1 for b in cell.rig.boards])
-    return state.moved(np.zeros((len(cell.cameras), 6)), np.column_stack([np.zeros((len(scales), 6)), scales]),
-                       np.zeros((len(samples), 7)), np.zeros(7), 0.0, np.zeros_like(state.lenses))
+    return state.moved(
+        np.zeros((len(cell.cameras), 6)),
+        np.column_stack([np.zeros((len(scales), 6)), scales]),
+        np.zeros((len(samples), 7)),
+        np.zeros(7),
+        0.0,
+        np.zeros_like(state.lenses),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +44,9 @@ def test_derivatives_agree_with_differences(cell, moving):
         h = 1e-3 if lens and (column - layout.lenses.start) % 9 < 4 else 1e-6
         step = np.zeros(layout.size)
         step[column] = h
-        difference = (equations.residuals(layout.move(state, step), o) - equations.residuals(layout.move(state, -step), o)) / (2 * h)
+        difference = (
+            equations.residuals(layout.move(state, step), o) - equations.residuals(layout.move(state, -step), o)
+        ) / (2 * h)
         scale = max(np.abs(difference).max(), 1.0)
         np.testing.assert_allclose(J[:, column], difference.ravel(), atol=2e-6 * scale, err_msg=f"column {column}")
 

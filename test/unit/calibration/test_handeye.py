@@ -41,6 +41,7 @@ def test_start_is_within_millimetres_of_the_truth(cell, samples):
 def test_start_survives_a_third_of_wrong_poses(cell, samples):
     rng = np.random.default_rng(0)
     from dataclasses import replace
+
     spoiled = [replace(s, q=s.q + rng.normal(0, 0.2, 7)) if i % 3 == 0 else s for i, s in enumerate(samples)]
     start = start_values(cell.rig, spoiled, cell.arm)
     for view, T in start.cameras.items():
@@ -49,6 +50,7 @@ def test_start_survives_a_third_of_wrong_poses(cell, samples):
 
 def test_what_nothing_ties_is_named(cell, samples):
     from dataclasses import replace
+
     blind = [replace(s, detections={v: d for v, d in s.detections.items() if v != "right"}) for s in samples]
     with pytest.raises(CalibrationError, match="view right"):
         start_values(cell.rig, blind, cell.arm)
