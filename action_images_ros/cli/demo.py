@@ -221,7 +221,9 @@ class _Demo:
             return
         title = f"episode {result.episode}: {result.instruction}"
         frames = [witness.picture(m, f"{title}  {m.time_s:.1f} s") for m in witness.moments]
-        told = [f for f, m in zip(frames, witness.moments) if m.chunk is not None] or frames
+        told = [
+            f for f, m in zip(frames, witness.moments) if m.chunk is not None and m.action_images is not None
+        ] or frames
         chosen = np.unique(np.linspace(0, len(told) - 1, _SHEET_ROWS).round().astype(int))
         sheet = stacked([told[k] for k in chosen])
         name = f"episode_{result.episode:02d}_{result.outcome}"

@@ -48,20 +48,25 @@ class Witness:
         self._chunk: ActionChunk | None = None
         self.moments: list[Moment] = []
         self.chunks = self.unreadable = 0
-        self._began_ns = self._last_ns = 0
+        self._began_ns = self._last_ns = self._since_ns = 0
         node.create_subscription(Image, "action_images", self._on_action_images, qos.TARGETS)
         node.create_subscription(MultiDOFJointTrajectory, "targets", self._on_targets, qos.TARGETS)
         for view in cell.views:
             node.create_subscription(Image, view.image_topic, partial(self._on_image, view.name), qos.IMAGE_IN)
 
     def restart(self) -> None:
-        """Forget everything: a new episode."""
+        """Forget everything: a new episode, of which nothing observed before this moment is part."""
+        self._since_ns = self._node.get_clock().now().nanoseconds
         self.moments, self._action_images, self._chunk, self.chunks = [], None, None, 0
         self._began_ns = self._last_ns = 0
 
     def _on_image(self, view: str, msg: Image) -> None:
         found = self._sync.add(view, stamp_to_ns(msg.header.stamp), msg, self._node.get_clock().now().nanoseconds)
-        if found is None or found.stamps_ns[0] - self._last_ns < self._period_ns:
+        if (
+            found is None
+            or min(found.stamps_ns) < self._since_ns
+            or found.stamps_ns[0] - self._last_ns < self._period_ns
+        ):
             return
         self._last_ns = found.stamps_ns[0]
         self._began_ns = self._began_ns or self._last_ns
@@ -75,12 +80,16 @@ class Witness:
 
     def _on_action_images(self, msg: Image) -> None:
         c = self._config
+        if stamp_to_ns(msg.header.stamp) < self._since_ns:
+            return
         try:
             self._action_images = untile_actions(image_from_message(msg), c.chunk_size, c.views, c.action_size).copy()
         except ActionImagesError:
             self.unreadable += 1
 
     def _on_targets(self, msg: MultiDOFJointTrajectory) -> None:
+        if stamp_to_ns(msg.header.stamp) < self._since_ns:
+            return
         try:
             self._chunk = chunk_from_message(msg, self._cell.arm.base_frame)
             self.chunks += 1
