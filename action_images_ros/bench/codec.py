@@ -38,9 +38,9 @@ _SMALLEST_JPEG = 96  # below, one 8x8 block of JPEG holds a whole blob, and its 
 _TIMED = 9
 _NOTES = """\
 Random smooth motions of 41 steps before two cameras about 1.2 m away and 60 to 70 degrees apart; 8-bit images.
-/CRB: rms error over the Cramér-Rao bound of the pixels drawn (blue: above its pedestal); /ideal: over the bound for whole
-blobs, 0.798 n / A pixels a coordinate. ms: best of {timed}, a whole chunk. published: 512 depths over 0.5 to 1.5 m.
-unflagged: poses called credible that are off by more than 5 mm or 3 degrees."""
+/CRB: rms error over the Cramér-Rao bound of the pixels drawn (blue: above its pedestal); /ideal: over the bound for
+whole blobs, 0.798 n / A pixels a coordinate. ms: best of {timed}, a whole chunk. published: 512 depths over 0.5 to 1.5 m.
+unflagged: poses called credible that are off by more than 5 mm or 3 degrees, or by a pixel where that is more."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,19 +80,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(args: argparse.Namespace, size: int, errors: Errors, row: int, timed: bool) -> dict[str, float]:
     encoding = ActionEncoding()
-    drawn, decoded = [], []
+    decoded = []
     for k in range(args.chunks):
         chunk = make_chunk(np.random.default_rng([args.seed, row, k]), size, args.steps, args.views, errors)
-        decoded.append((chunk.poses, chunk.openness, decode(chunk.images, chunk.cameras)))
-        drawn.append(_without_images(chunk))
+        decoded.append((chunk, decode(chunk.images, chunk.cameras)))
+        decoded[-1] = (_without_images(chunk), decoded[-1][1])
     out = _scores(decoded)
     if errors.noise and errors == Errors(noise=errors.noise):
-        out |= _over_bounds(drawn, decoded, errors.noise, encoding)
+        out |= _over_bounds(decoded, errors.noise, encoding)
     out["ms"] = 1e3 * _best(lambda: decode(chunk.images, chunk.cameras), _TIMED if timed else 3)
     if timed:
         poses, openness = decode_published(chunk.images, chunk.cameras, encoding)
         published = ActionChunk.from_poses(poses, openness)
-        theirs = _scores([(chunk.poses, chunk.openness, published)])
+        theirs = _scores([(chunk, published)])
         out |= {f"published_{k}": theirs[k] for k in ("mm", "mm_p95", "deg", "deg_p95", "gripper")}
         out["published_ms"] = 1e3 * _best(lambda: decode_published(chunk.images, chunk.cameras, encoding), 2)
     return out
@@ -111,12 +111,14 @@ def _best(call: Callable[[], object], times: int) -> float:
     return out
 
 
-def _scores(decoded: list[tuple[np.ndarray, np.ndarray, ActionChunk]]) -> dict[str, float]:
-    position = np.concatenate([np.linalg.norm(c.base_T_tcps[:, :3, 3] - p[:, :3, 3], axis=-1) for p, _, c in decoded])
-    rotation = np.concatenate([angle_between(c.base_T_tcps[:, :3, :3], p[:, :3, :3]) for p, _, c in decoded])
-    credible = np.concatenate([c.credible for _, _, c in decoded])
-    gripper = np.concatenate([(c.openness > 0.5) == (g > 0.5) for _, g, c in decoded])
-    bad = (position > BAD_M) | (rotation > BAD_RAD)
+def _scores(decoded: list[tuple[DrawnChunk, ActionChunk]]) -> dict[str, float]:
+    position, rotation = (np.concatenate(e) for e in zip(*(_errors(drawn, c) for drawn, c in decoded)))
+    credible = np.concatenate([c.credible for _, c in decoded])
+    gripper = np.concatenate([(c.openness > 0.5) == (drawn.openness > 0.5) for drawn, c in decoded])
+    pixel = np.concatenate([np.mean([np.linalg.norm(drawn.poses[:, :3, 3] - c.centre, axis=-1) / c.K[0, 0]
+                                     for c in drawn.cameras], 0) for drawn, _ in decoded])
+    reach = ActionEncoding().axis_length_m
+    bad = (position > np.maximum(BAD_M, pixel)) | (rotation > np.maximum(BAD_RAD, pixel / reach))
     mm, deg = 1e3 * position[credible], np.degrees(rotation[credible])
     none = np.full(1, np.nan)
     mm, deg = (x if len(x) else none for x in (mm, deg))
@@ -126,16 +128,22 @@ def _scores(decoded: list[tuple[np.ndarray, np.ndarray, ActionChunk]]) -> dict[s
             "unflagged": int((bad & credible).sum())}
 
 
-def _over_bounds(drawn: list[DrawnChunk], decoded: list, noise: float, encoding: ActionEncoding) -> dict[str, float]:
+def _errors(drawn: DrawnChunk, chunk: ActionChunk) -> tuple[np.ndarray, np.ndarray]:
+    """Position (T,) m and rotation (T,) rad."""
+    return (np.linalg.norm(chunk.base_T_tcps[:, :3, 3] - drawn.poses[:, :3, 3], axis=-1),
+            angle_between(chunk.base_T_tcps[:, :3, :3], drawn.poses[:, :3, :3]))
+
+
+def _over_bounds(decoded: list[tuple[DrawnChunk, ActionChunk]], noise: float,
+                 encoding: ActionEncoding) -> dict[str, float]:
     """Rms error over the bound, of position and of rotation, for the pixels drawn and for whole blobs."""
-    squares = [np.stack([((c.base_T_tcps[:, :3, 3] - p[:, :3, 3]) ** 2).sum(-1),
-                         angle_between(c.base_T_tcps[:, :3, :3], p[:, :3, :3]) ** 2]) for p, _, c in decoded]
-    rms = np.sqrt(np.concatenate(squares, 1).mean(1))
+    rms = np.sqrt(np.mean(np.concatenate([_errors(drawn, c) for drawn, c in decoded], 1) ** 2, 1))
     out = {}
     for name, whole in (("crb", False), ("ideal", True)):
-        bounds = np.array([[np.trace(b[:3, :3]), np.trace(b[3:, 3:])] for chunk in drawn for pose in chunk.poses[::4]
-                           for b in [pose_bound(pose, chunk.cameras, noise, encoding, whole)]])
-        position, rotation = rms / np.sqrt(bounds.mean(0))
+        bounds = [pose_bound(pose, chunk.cameras, noise, encoding, whole)
+                  for chunk, _ in decoded for pose in chunk.poses[::4]]
+        squares = np.mean([[np.trace(b[:3, :3]), np.trace(b[3:, 3:])] for b in bounds], 0)
+        position, rotation = rms / np.sqrt(squares)
         out |= {f"position_over_{name}": float(position), f"rotation_over_{name}": float(rotation)}
     return out
 

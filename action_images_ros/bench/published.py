@@ -21,10 +21,11 @@ def decode_published(images: np.ndarray, cameras: Sequence[PinholeCamera], encod
                      near_m: float = 0.5, far_m: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
     """images (T, V, H, W, 3) uint8 -> poses (T, 4, 4) and openness (T,), read as the description says."""
     z = np.linspace(near_m, far_m, depths)
+    floor = encoding.pedestal + 1 / 255  # above the pedestal as bytes hold it
     poses, openness = [], []
     for views in images:
         heat = views.astype(np.float64) / 255.0
-        points = np.stack([_point(heat[..., c], cameras, z, encoding.pedestal if c == 2 else 0.0) for c in range(3)])
+        points = np.stack([_point(heat[..., c], cameras, z, floor if c == 2 else 0.0) for c in range(3)])
         poses.append(_pose(points, encoding))
         openness.append(float(views[..., 2].max() <= 128))
     return np.stack(poses), np.array(openness)

@@ -39,7 +39,7 @@ class DecodeConfig:
     max_position_error_m: float = 0.005
     max_rotation_error_rad: float = math.radians(3.0)
     max_error_px: float = 1.0
-    blob_bias_sigma: float = 0.05
+    blob_bias_sigma: float = 0.04
     gripper_open: float = 0.6
     gripper_closed: float = 0.4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -65,6 +66,7 @@ class Finder:
                 found.append(extra)
         self._remove_background(found)
         self._doubt_cut(found)
+        self._doubt_overlaps(found)
         blobs = Blobs.stack(found).reshaped(*self.shape, len(found))
         return Candidates(blobs, self._usable(blobs))
 
@@ -122,6 +124,14 @@ class Finder:
         for blobs in found:
             hidden = np.clip(0.5 + self._outside(blobs) / _VISIBLE_SIGMA, 0, 1)
             blobs.cov += (_CUT_DOUBT_SIGMA * self.grid.sigma * hidden)[:, None, None] ** 2 * np.eye(2)
+
+    def _doubt_overlaps(self, found: list[Blobs]) -> None:
+        """Two blobs that touch cannot be told apart exactly."""
+        for blobs, other in itertools.permutations(found, 2):
+            apart = ((blobs.xy - other.xy) ** 2).sum(-1) / self.grid.sigma**2
+            share = np.where(other.amplitude > 0, other.amplitude / np.maximum(blobs.amplitude, 1e-3), 0.0)
+            doubt = np.minimum(share, 1.0) * np.exp(-0.25 * apart) * self.grid.sigma
+            blobs.cov += doubt[:, None, None] ** 2 * np.eye(2)
 
     def _outside(self, blobs: Blobs) -> np.ndarray:
         """How far centres lie outside the image, in sigmas; negative inside."""
