@@ -19,6 +19,7 @@ from .grid import Grid, sample
 from .select import Scene, Selector, Solution
 
 _ASSIGN_SIGMA, _ASSIGN_SHARE = 0.3, 0.5
+_FLOAT_RANGE = (-1.0, 2.0)  # [0, 1] and noise
 _SPLIT_ABOVE = 1_000_000  # values in a chunk; below, a second thread costs more than it saves
 
 
@@ -63,6 +64,11 @@ def _check(images: np.ndarray, cameras: Sequence[PinholeCamera]) -> None:
         raise EncodingError(f"action images have shape {images.shape}; expected (T, V, H, W, 3)")
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise EncodingError(f"action images are {images.dtype}; expected uint8, or float in [0, 1]")
+    if images.dtype != np.uint8:
+        low, high = float(images.min()), float(images.max())
+        if not (_FLOAT_RANGE[0] <= low and high <= _FLOAT_RANGE[1]):
+            raise EncodingError(f"action images of floats range from {low:.3g} to {high:.3g}; expected [0, 1] without "
+                                "NaN: divide bytes by 255")
     if images.shape[1] != len(cameras) or len(cameras) < 2:
         raise EncodingError(f"action images have {images.shape[1]} views and there are {len(cameras)} cameras; both "
                             "counts must be equal and at least 2")

@@ -223,6 +223,8 @@ def test_images_and_cameras_that_do_not_fit_are_refused():
     images = encode(poses, openness, cameras)
     for bad, cams, words in ((images[:, :1], cameras[:1], "at least 2"), (images, cameras * 2, "2 views"),
                              (images[..., :2], cameras, r"\(T, V, H, W, 3\)"), (images.astype(int), cameras, "int64"),
+                             (images.astype(np.float32), cameras, "divide bytes by 255"),
+                             (np.full(images.shape, np.nan), cameras, "without NaN"),
                              (images[:, :, :100], cameras, "128x100")):
         with pytest.raises(EncodingError, match=words):
             decode(bad, cams)
