@@ -26,13 +26,14 @@ from ..cell import Cell
 from ..control import Fr3Kinematics
 from ..errors import ActionImagesError, SimError
 from ..ros import commands, qos
-from ..ros.loop import DeadlineLoop, run_at_normal_priority
+from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode
 from ..ros.messages import camera_info_message, image_message, joint_state_message, pose_from_message
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
 from ..ros.setpoint import JointSetpoint, nearest_joints, require_reachable
+from ..ros.sim_rendering import Exposure, RenderThread
 from ..sim.cell import MAX_GRIPPER_WIDTH_M, SimCell, SimCellConfig
 from ..sim.episodes import episode_rng, sample_seen_scene
 from ..sim.scene import Scene
@@ -66,20 +67,11 @@ class SimCellParameters:
     )
 
 
-@dataclass(frozen=True)
-class _Exposure:
-    """The arm at the moment at which every camera takes its picture."""
-
-    scene: Scene
-    snapshot: np.ndarray
-    stamp_ns: int
-
-
 class SimCellNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("sim_cell", SimCellParameters)
         self._loop: DeadlineLoop | None = None
-        self._renderer: _RenderThread | None = None
+        self._renderer: RenderThread | None = None
         self._inbox: queue.SimpleQueue = queue.SimpleQueue()
         self._episode, self._verdict = -1, Verdict(Outcome.PENDING)
         self._judge: Judge | None = None
@@ -179,7 +171,7 @@ class SimCellNode(ManagedNode):
         self._simulated_s, self._lost_s, self._verdict_s = 0.0, 0.0, 0.0
         self._rates = {"joint_states": RateMonitor(), "images": RateMonitor(200)}
         self._rendering, self._dropped = Window(200), 0
-        self._renderer = _RenderThread(self)
+        self._renderer = RenderThread(self._make_mirror, self._publish_view, self._rendered, self.fail)
         self._loop = DeadlineLoop("physics", 1.0 / p.state_rate_hz, self._tick, self.fail, p.priority)
         self._loop.start()
         self._renderer.start()
@@ -209,7 +201,7 @@ class SimCellNode(ManagedNode):
         if now_s >= self._next_exposure_s:
             period_s = 1.0 / self.parameters.camera_rate_hz
             self._next_exposure_s += period_s * max(1, math.ceil((now_s - self._next_exposure_s) / period_s))
-            self._dropped += not self._renderer.expose(_Exposure(self._scene, self._sim.snapshot(), stamp_ns))
+            self._dropped += not self._renderer.expose(Exposure(self._scene, self._sim.snapshot(), stamp_ns))
         if self._settling is not None and now_s >= self._settling[0]:
             self._settling[1].set()
             self._settling = None
@@ -294,16 +286,16 @@ class SimCellNode(ManagedNode):
         # Only a simulated arm can jump: until the others have seen it, nobody's commands are for this scene.
         self._settling = (now_s + _SETTLE_S, done)
 
-    def publish_view(self, view: str, image: np.ndarray, stamp_ns: int) -> None:
+    def _publish_view(self, view: str, image: np.ndarray, stamp_ns: int) -> None:
         spec = next(v for v in self._cell_file.views if v.name == view)
         self._images[view].publish(image_message(image, "rgb8", stamp_ns, spec.frame_id))
         self._infos[view].publish(camera_info_message(spec.camera, stamp_ns, spec.frame_id))
 
-    def rendered(self, now_s: float, took_s: float) -> None:
+    def _rendered(self, now_s: float, took_s: float) -> None:
         self._rates["images"].tick(now_s)
         self._rendering.add(took_s)
 
-    def make_mirror(self) -> SimCell:
+    def _make_mirror(self) -> SimCell:
         """A second cell that only renders, for the thread that calls this."""
         mirror = SimCell(self._config)
         mirror.place_cameras(self._cameras)
@@ -325,47 +317,6 @@ class SimCellNode(ManagedNode):
         return Report(
             "cell", Level.WARN if slow else Level.OK, "slower than real time" if slow else "in real time", values
         )
-
-
-class _RenderThread(threading.Thread):
-    """Owns the OpenGL context. Takes the newest exposure; one that comes while it is busy is dropped."""
-
-    def __init__(self, node: SimCellNode) -> None:
-        super().__init__(name="render", daemon=True)
-        self._node, self._queue = node, queue.Queue(maxsize=1)
-
-    def expose(self, exposure: _Exposure) -> bool:
-        try:
-            self._queue.put_nowait(exposure)
-        except queue.Full:
-            return False
-        return True
-
-    def stop(self) -> None:
-        while self.is_alive():
-            try:
-                self._queue.put(None, timeout=0.1)
-                break
-            except queue.Full:
-                continue
-        self.join(2.0)
-
-    def run(self) -> None:
-        try:
-            run_at_normal_priority()
-            mirror, scene = self._node.make_mirror(), None
-            while (exposure := self._queue.get()) is not None:
-                began_s = time.monotonic()
-                if exposure.scene is not scene:
-                    mirror.reset(exposure.scene)
-                    scene = exposure.scene
-                mirror.show(exposure.snapshot)
-                for view in mirror.config.views:
-                    self._node.publish_view(view, mirror.render(view), exposure.stamp_ns)
-                self._node.rendered(time.monotonic(), time.monotonic() - began_s)
-            mirror.close()
-        except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the node
-            self._node.fail(error)
 
 
 def main() -> int:
