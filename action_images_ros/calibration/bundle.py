@@ -220,7 +220,7 @@ class _Run:
         )
 
     def scaled(self) -> np.ndarray:
-        """Length (M,) of every residual in standard deviations; those of what does not move hold constant errors too."""
+        """Length (M,) of every residual in standard deviations; of what does not move, constant errors too."""
         sd = np.where(self._b.o.share < 1, _STILL_SD, 1.0) * self.pixel_sd[self._b.o.view]
         return np.linalg.norm(self.residuals, axis=1) / sd
 
