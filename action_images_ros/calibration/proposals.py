@@ -7,14 +7,14 @@ variance at the workspace, from the same equations, noise and joint errors as th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..cell import WorkspaceBox
 from ..errors import CalibrationError
-from ..geometry.se3 import hat, inverse, transform
+from ..geometry.se3 import angle_between, hat, inverse, transform
 from .bundle import Bundle, Solution
 from .detect import Detection
 from .quality import Demands, similar_to
@@ -26,6 +26,8 @@ _HAND_M = np.array([[0.0, 0.0, 0.0], [0.0, 0.102, -0.045], [0.0, -0.102, -0.045]
 _MAX_TILT_COS = np.cos(np.deg2rad(60.0))
 _EDGE = 0.03
 _PATH_POINTS = 12
+_ALIKE_M = 0.12
+_ALIKE_RAD = 0.35
 
 
 @dataclass(frozen=True)
@@ -94,42 +96,56 @@ class Proposer:
         bundle: Bundle,
         solution: Solution,
         q_now: np.ndarray,
-        taken: np.ndarray,
+        samples: Sequence[Sample],
         rng: np.random.Generator,
         workspace_m: np.ndarray,
+        short: Collection[str] = (),
     ) -> Proposal:
-        """The safe pose that tells most. taken (P, 7): joint angles of all poses so far."""
-        state = solution.state
+        """The safe pose that tells most, given the samples taken so far; views that are `short` of poses come first."""
+        state, taken = solution.state, np.array([s.q for s in samples])
         carried = [
             transform(state.boards[i], b.board.outline)
             for i, b in enumerate(self._rig.boards.values())
             if b.mount is BoardMount.GRIPPER
         ]
-        q = self._safe(self._draw(np.reshape(taken, (-1, 7)), self._config, rng), q_now, carried)
-        old = self._arm.fk(np.reshape(taken, (-1, 7)))
+        q = self._safe(self._draw(taken, self._config, rng), q_now, carried)
+        old = self._arm.fk(taken)
         q = q[[not similar_to(T, old, Demands()).any() for T in self._arm.fk(q)]] if len(q) else q
-        seeing = [(row, s) for row in q[: 4 * self._config.judged] if (s := self._seen(state, row)).detections][
-            : self._config.judged
-        ]
+        hidden = self._hidden(state, samples)
+        seeing = [s for row in q[: 6 * self._config.judged] if (s := self._expected(state, row, hidden)).detections]
         if not seeing:
             raise self._nothing()
+        serves = np.array([len(set(short) & set(s.detections)) for s in seeing])
+        seeing = [s for s, n in zip(seeing, serves) if n == serves.max()][: self._config.judged]
         covariance = solution.covariance[: bundle.layout.board_poses.stop, : bundle.layout.board_poses.stop]
-        at = [_levers(self._rig, state, workspace_m)]
-        before = sum(np.einsum("ij,jk,ik->", L, covariance, L) for L in at)
-        best, least = seeing[0], np.inf
-        for row, sample in seeing:
-            after = self._after(state, solution, covariance, sample)
-            left = sum(np.einsum("ij,jk,ik->", L, after, L) for L in at)
-            if left < least:
-                best, least = (row, sample), left
-        views = tuple(best[1].detections)
-        worth = 1 - float(np.sqrt(least / before))
-        return Proposal(
-            best[0],
-            views,
-            worth,
-            f"seen by {', '.join(views)}; shrinks the uncertainty at the workspace by {worth:.0%}",
-        )
+        L = _levers(self._rig, state, workspace_m)
+        left = [np.einsum("ij,jk,ik->", L, self._after(state, solution, covariance, s), L) for s in seeing]
+        best = seeing[int(np.argmin(left))]
+        worth = 1 - float(np.sqrt(min(left) / np.einsum("ij,jk,ik->", L, covariance, L)))
+        views = tuple(best.detections)
+        why = f"seen by {', '.join(views)}; shrinks the uncertainty at the workspace by {worth:.0%}"
+        return Proposal(best.q, views, worth, why)
+
+    def _hidden(self, state: State, samples: Sequence[Sample]) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+        """By view and board: TCP poses (N, 4, 4) in which it was in the picture by geometry, and whether it was
+        found (N,): what the arm or anything else hides is learnt from the poses taken."""
+        tried: dict[tuple[str, str], list[tuple[np.ndarray, bool]]] = {}
+        for sample in samples:
+            tcp = self._arm.fk(sample.q)
+            for view, expected in self._seen(state, sample.q).detections.items():
+                found = {d.board for d in sample.detections.get(view, ())}
+                for d in expected:
+                    tried.setdefault((view, d.board), []).append((tcp, d.board in found))
+        return {key: (np.array([T for T, _ in rows]), np.array([ok for _, ok in rows])) for key, rows in tried.items()}
+
+    def _expected(self, state: State, q: np.ndarray, hidden: dict) -> Sample:
+        """What the cameras will see, less what they did not see in the most alike of the poses taken."""
+        sample, tcp, kept = self._seen(state, q), self._arm.fk(q), {}
+        for view, detections in sample.detections.items():
+            open_ = tuple(d for d in detections if not _was_hidden(tcp, *hidden.get((view, d.board), ((), ()))))
+            if open_:
+                kept[view] = open_
+        return replace(sample, detections=kept)
 
     def _draw(self, around: np.ndarray, config: ProposalConfig, rng: np.random.Generator) -> np.ndarray:
         base = around[rng.integers(0, len(around), config.candidates)]
@@ -197,6 +213,15 @@ class Proposer:
             f"no safe pose found from here in the workspace {b.box_min_m} to {b.box_max_m} m in which a board is seen; "
             "guide the arm to the middle of the workspace with the board in view, or widen the workspace"
         )
+
+
+def _was_hidden(tcp: np.ndarray, tried: np.ndarray, found: np.ndarray) -> bool:
+    """Whether the most alike of the TCP poses tried (N, 4, 4) is near and showed nothing."""
+    if not len(tried):
+        return False
+    turned = angle_between(tried[:, :3, :3], tcp[:3, :3])
+    apart = np.linalg.norm(tried[:, :3, 3] - tcp[:3, 3], axis=1) / _ALIKE_M + turned / _ALIKE_RAD
+    return bool(apart.min() < 2.0 and not found[int(apart.argmin())])
 
 
 def _levers(rig: Rig, state: State, workspace_m: np.ndarray) -> np.ndarray:

@@ -9,15 +9,14 @@ from html import escape
 import cv2
 import numpy as np
 
-from ..geometry.se3 import transform
 from .leave_out import ALL_VIEWS
+from .picture import overlay
 from .result import CalibrationResult
-from .rig import ArmModel, BoardMount, CameraMount, Sample
+from .rig import ArmModel, Sample
 from .store import StoredCalibration
 from .svg import arrows, bars, scatter
 
 _OVERLAYS = 3
-_AXIS_M = 0.1
 _STYLE = """body{font:14px sans-serif;max-width:1180px;margin:2em
 auto;color:#222}table{border-collapse:collapse;margin:.6em 0} td,th{border:1px solid #ccc;padding:3px
 9px;text-align:right}th{background:#f2f2f2}td:first-child,th:first-child{text-align:left} h2{border-bottom:1px solid
@@ -207,53 +206,3 @@ def _overlays(
             "put the board. Red, green, blue: axes of the TCP and of the base, 10 cm.</figcaption></figure>"
         )
     return out
-
-
-def overlay(r: CalibrationResult, view: str, sample: Sample, arm: ArmModel, image: np.ndarray) -> np.ndarray:
-    """The picture with found points, the boards as calibration and arm reading put them, and the axes of TCP and
-    base."""
-    v = r.views[view]
-    tcp = arm.fk(sample.q + np.deg2rad(r.correction.offsets_deg) + r.correction.delay_s * sample.dq)
-    camera = v.camera.at(tcp @ v.parent_T_camera if v.mount is CameraMount.EYE_IN_HAND else v.parent_T_camera)
-    out = np.ascontiguousarray(image).copy()
-    for detection in sample.detections.get(view, ()):
-        board = r.boards[detection.board]
-        T = tcp @ board.parent_T_board if board.mount is BoardMount.GRIPPER else board.parent_T_board
-        points = transform(T, (1 + board.scale) * board.board.points[detection.ids])
-        for seen, put in zip(detection.uv, camera.project(points)):
-            _cross(out, seen, (60, 220, 60))
-            _ring(out, put, (255, 0, 255))
-        edge = camera.project(transform(T, (1 + board.scale) * board.board.outline))
-        _lines(out, np.concatenate([edge, edge[:1]]), (255, 0, 255))
-    for frame in (tcp, np.eye(4)):
-        ends = camera.project(transform(frame, np.concatenate([np.zeros((1, 3)), _AXIS_M * np.eye(3)])))
-        for k, colour in enumerate(((255, 40, 40), (40, 255, 40), (60, 90, 255))):
-            _lines(out, ends[[0, k + 1]], colour)
-    return out
-
-
-_SHIFT = 4
-
-
-def _fixed(uv: np.ndarray) -> tuple[int, int]:
-    return tuple(int(round(float(x) * (1 << _SHIFT))) for x in uv)
-
-
-def _in_reach(uv: np.ndarray) -> bool:
-    return bool(np.all(np.isfinite(uv)) and np.all(np.abs(uv) < 1e4))
-
-
-def _cross(image: np.ndarray, uv: np.ndarray, colour: tuple) -> None:
-    for step in ((4, 0), (0, 4)):
-        cv2.line(image, _fixed(uv - step), _fixed(uv + step), colour, 1, cv2.LINE_AA, _SHIFT)
-
-
-def _ring(image: np.ndarray, uv: np.ndarray, colour: tuple) -> None:
-    if _in_reach(uv):
-        cv2.circle(image, _fixed(uv), 4 << _SHIFT, colour, 1, cv2.LINE_AA, _SHIFT)
-
-
-def _lines(image: np.ndarray, uv: np.ndarray, colour: tuple) -> None:
-    for a, b in zip(uv[:-1], uv[1:]):
-        if _in_reach(a) and _in_reach(b):
-            cv2.line(image, _fixed(a), _fixed(b), colour, 1, cv2.LINE_AA, _SHIFT)

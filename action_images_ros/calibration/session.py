@@ -141,11 +141,11 @@ class CalibrationSession:
     def propose(self, q_now: np.ndarray, rng: np.random.Generator) -> Proposal:
         """The next pose to take, from where the arm is now. Raises CalibrationError where none is safe."""
         proposer = Proposer(self.rig, self.arm, self.box, self.proposal_config, self.clear)
-        taken = np.array([s.q for s in self.samples]).reshape(-1, 7)
         solved = self._solution()
         if solved is None:
-            return proposer.explore(q_now, taken, rng)
-        return proposer.refine(*solved, q_now, taken, rng, np.array(self.options.workspace_m))
+            return proposer.explore(q_now, np.array([s.q for s in self.samples]).reshape(-1, 7), rng)
+        short = [v for v, c in self.coverage().items() if c.distinct < self.options.demands.poses]
+        return proposer.refine(*solved, q_now, self.samples, rng, np.array(self.options.workspace_m), short)
 
     def finish(self) -> CalibrationResult:
         """The calibration with its evidence. Raises CalibrationError with all `refusals`."""

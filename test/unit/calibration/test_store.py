@@ -144,7 +144,7 @@ def test_the_report_shows_every_view_and_outlier_and_needs_no_other_file(cell, s
 
 
 def test_overlays_put_the_board_where_it_is(cell, samples, result):
-    from action_images_ros.calibration.report import overlay
+    from action_images_ros.calibration.picture import overlay
 
     sample = next(s for s in samples if s.points("left"))
     drawn = overlay(result, "left", sample, cell.arm, np.zeros((480, 640, 3), np.uint8)).astype(int)
@@ -153,3 +153,17 @@ def test_overlays_put_the_board_where_it_is(cell, samples, result):
     for uv in np.concatenate([d.uv for d in sample.detections["left"]]):
         assert np.linalg.norm(green - uv, axis=1).min() < 3
         assert np.linalg.norm(magenta - uv, axis=1).min() < 7
+
+
+def test_the_live_view_marks_what_is_seen_and_covered_and_leaves_the_picture_alone(samples):
+    from action_images_ros.calibration.picture import live_view
+
+    sample = next(s for s in samples if s.points("left"))
+    found = sample.detections["left"]
+    image = np.zeros((480, 640, 3), np.uint8)
+    drawn = live_view(image, found, np.array([[600.0, 440.0]]), ["pose 3 of 20"]).astype(int)
+    assert not image.any()
+    green = np.argwhere(drawn[..., 1] - drawn[..., 0] > 80)[:, ::-1]
+    assert all(np.linalg.norm(green - uv, axis=1).min() < 2 for d in found for uv in d.uv)
+    assert drawn[440, 600, 0] > 200 and drawn[440, 600, 1] < 60
+    assert (drawn[5:25, 5:120].min(2) > 200).any()
