@@ -38,6 +38,7 @@ DEPENDENCIES = [
     "pyyaml>=6",
     "safetensors>=0.4",
     "scipy>=1.10",
+    "threadpoolctl>=3.1",
     "transforms3d>=0.4.2",
 ]
 

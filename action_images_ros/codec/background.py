@@ -10,7 +10,7 @@ from .blobs import Blobs
 from .grid import Grid
 
 _WAVES = 5  # cosines an axis, up to 1.5 periods over the image
-_TEST_WAVES = 4  # fewer of them show whether there is a background at all
+_TEST_ORDER = 3  # fewer of them show whether there is a background at all
 _MARGIN = 0.15  # of the image: the cosines are those of a wider image, since at its border they would be level
 _BLOB_SIGMA = 2.3
 _WAVE_SD = 0.04
@@ -39,8 +39,8 @@ def estimate(planes: np.ndarray, blobs: list[Blobs], grid: Grid, is_blue: np.nda
         rest[some] -= (height * np.exp(-0.5 * dy))[:, :, None] * np.exp(-0.5 * dx)[:, None, :]
         free[some] *= dy[:, :, None] + dx[:, None, :] > np.float32(_BLOB_SIGMA**2)
     rest, free = rest.reshape(n, -1), free.reshape(n, -1)
-    which = np.flatnonzero(_solve(rest, free, *_basis(h, w, grid.stride, _TEST_WAVES))[1])
-    out = _solve(rest[which], free[which], *_basis(h, w, grid.stride, _WAVES))[0].reshape(-1, _WAVES, _WAVES)
+    which = np.flatnonzero(_solve(rest, free, *_basis(h, w, grid.stride, _TEST_ORDER))[1])
+    out = _solve(rest[which], free[which], *_basis(h, w, grid.stride, 2 * _WAVES))[0].reshape(-1, _WAVES, _WAVES)
     out[is_blue[which], 0, 0] = 0.0
     return out, which
 
@@ -56,12 +56,14 @@ def _waves(size: int, count: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _basis(h: int, w: int, stride: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Waves (cells, count^2) on the cells of a search, and the products of each two of them."""
+def _basis(h: int, w: int, stride: int, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Waves (cells, n) up to a total order on the cells of a search, the constant first; and the products of each
+    two of them."""
     y, x = ((size - 1) % stride // 2 for size in (h, w))
-    basis = np.einsum("ky,lx->yxkl", _waves(h, count)[:, y::stride], _waves(w, count)[:, x::stride])
-    basis = basis.reshape(-1, count**2)
-    first, second = np.triu_indices(count**2)
+    basis = np.einsum("ky,lx->klyx", _waves(h, _WAVES)[:, y::stride], _waves(w, _WAVES)[:, x::stride])
+    k = np.arange(_WAVES)
+    basis = np.ascontiguousarray(basis[k[:, None] + k <= order].reshape(-1, basis.shape[2] * basis.shape[3]).T)
+    first, second = np.triu_indices(basis.shape[1])
     return basis, basis[:, first] * basis[:, second]
 
 

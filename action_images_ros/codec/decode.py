@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from ..errors import EncodingError
 from ..geometry import PinholeCamera
@@ -20,6 +21,7 @@ from .select import Scene, Selector, Solution
 
 _ASSIGN_SIGMA, _ASSIGN_SHARE = 0.3, 0.5
 _FLOAT_RANGE = (-1.0, 2.0)  # [0, 1] and noise
+_POOLS = ThreadpoolController()
 _SPLIT_ABOVE = 1_000_000  # values in a chunk; below, a second thread costs more than it saves
 
 
@@ -33,6 +35,12 @@ def decode(images: np.ndarray, cameras: Sequence[PinholeCamera], encoding: Actio
     Raises EncodingError where images and cameras do not fit.
     """
     _check(images, cameras)
+    with _POOLS.limit(limits=1, user_api="blas"):  # its products are small: threads of BLAS would only wait
+        return _decode(images, cameras, encoding, config)
+
+
+def _decode(images: np.ndarray, cameras: Sequence[PinholeCamera], encoding: ActionEncoding,
+            config: DecodeConfig) -> ActionChunk:
     sigma_px = encoding.sigma_px(cameras[0].image_size)
     if images.size > _SPLIT_ABOVE and len(images) > 1:
         with ThreadPoolExecutor(2) as pool:

@@ -76,8 +76,11 @@ class Finder:
     def _first(self) -> Blobs:
         every = np.arange(len(self.planes))
         start, height = self._peaks(self._lifted(self._coarse(self.planes), every), every)
-        add_up(self.grid, self.images, start.reshape(*self.shape, 2), WINDOW_SIGMA * self.grid.sigma + 2)
+        self._add_up(every[::3] // 3, start.reshape(-1, 3, 2))
         return self._fit(self.planes, every, start, height)
+
+    def _add_up(self, which: np.ndarray, centres: np.ndarray) -> None:
+        add_up(self.grid, self.images, which, centres, WINDOW_SIGMA * self.grid.sigma + 2)
 
     def _coarse(self, planes: np.ndarray) -> np.ndarray:
         y, x = (self.grid.coarse(size)[0] for size in planes.shape[1:])
@@ -158,6 +161,7 @@ class Finder:
         todo, start, height = todo[more], start[more], height[more]
         extra = Blobs.empty(len(self.planes))
         if len(todo):
+            self._add_up(todo // 3, start[:, None])
             extra.put(todo, self._fit(self._minus(todo, found), todo, start, height))
             self._fit_again([*found, extra], todo)
         return todo, extra

@@ -41,48 +41,63 @@ class Grid:
 
 
 def sample(images: np.ndarray, sigma_px: float) -> Grid:
-    """One pixel out of each cell. images (T, V, H, W, 3), uint8 or float in [0, 1]."""
+    """One pixel for each cell; where cells are wider than pixels, only for those that a search looks at, and `add_up`
+    makes the others true. images (T, V, H, W, 3), uint8 or float in [0, 1]."""
     cell = max(1, round(sigma_px / _CELLS_PER_SIGMA))
     height, width = images.shape[2] // cell, images.shape[3] // cell
-    mid = cell // 2
-    picked = images[:, :, mid::cell, mid::cell][:, :, :height, :width]
-    if images.dtype == np.uint8 and picked.strides[-1] == 1:  # copy whole pixels, which is several times faster
-        picked = np.ascontiguousarray(picked.view("V3")).view(np.uint8)
-    values = np.empty(picked.shape[:2] + (3, height, width), np.float32)
-    np.multiply(np.moveaxis(picked, -1, 2), np.float32(1 / 255 if images.dtype == np.uint8 else 1), out=values)
-    return Grid(values, cell, float(np.sqrt(sigma_px**2 + (cell**2 - 1) / 12) / cell))
+    grid = Grid(np.empty(images.shape[:2] + (3, height, width), np.float32), cell,
+                float(np.sqrt(sigma_px**2 + (cell**2 - 1) / 12) / cell))
+    stride = grid.stride if cell > 1 else 1
+    first = [(size - 1) % stride // 2 for size in (height, width)]
+    y, x = (slice(at * cell + cell // 2, size * cell, stride * cell) for at, size in zip(first, (height, width)))
+    picked = images[:, :, y, x]
+    values = grid.values if stride == 1 else np.empty(images.shape[:2] + (3,) + picked.shape[2:4], np.float32)
+    for channel in range(3):
+        np.multiply(picked[..., channel], np.float32(1 / 255 if images.dtype == np.uint8 else 1),
+                    out=values[:, :, channel])
+    if stride > 1:
+        rows, columns = (np.clip((np.arange(size) - at) // stride, 0, count - 1)
+                         for size, at, count in zip((height, width), first, picked.shape[2:4]))
+        np.take(np.take(values, columns, -1), rows, -2, out=grid.values)
+    return grid
 
 
-def add_up(grid: Grid, images: np.ndarray, centres: np.ndarray, radius: float) -> None:
-    """Replace samples by the means of whole cells wherever a blob of the image may be.
+def add_up(grid: Grid, images: np.ndarray, which: np.ndarray, centres: np.ndarray, radius: float) -> None:
+    """Replace samples by the means of whole cells wherever a blob may be.
 
-    centres (T, V, n, 2) xy in cells; radius in cells. Writes into grid.values.
+    which (N,): images out of T * V; centres (N, n, 2) xy in cells; radius in cells. Writes into grid.values.
     """
-    if grid.cell == 1:
-        return
     h, w = grid.values.shape[-2:]
     limit = np.array([w, h])
-    low = np.clip(np.floor(centres.min(2) - radius), 0, limit).astype(int).reshape(-1, 2).tolist()
-    high = np.clip(np.ceil(centres.max(2) + radius) + 1, 0, limit).astype(int).reshape(-1, 2).tolist()
+    low = np.clip(np.floor(centres.min(1) - radius), 0, limit).astype(int).tolist()
+    high = np.clip(np.ceil(centres.max(1) + radius) + 1, 0, limit).astype(int).tolist()
+    boxes = [(k, y0, y1, x0, x1) for k, (x0, y0), (x1, y1) in zip(which.tolist(), low, high) if x1 > x0 and y1 > y0]
+    if grid.cell == 1 or not boxes:
+        return
+    means = _cell_means(images.reshape((-1,) + images.shape[2:]), grid.cell, boxes)
     planes = grid.values.reshape((-1,) + grid.values.shape[2:])
-    take = _take_channels(grid.cell, 1.0 if images.dtype != np.uint8 else 1 / 255)
-    for image, out, (x0, y0), (x1, y1) in zip(images.reshape((-1,) + images.shape[2:]), planes, low, high):
-        if x1 > x0 and y1 > y0:
-            out[:, y0:y1, x0:x1] = _cell_means(image, grid.cell, take, x0, y0, x1, y1)
+    start = 0
+    for k, y0, y1, x0, x1 in boxes:
+        ny, nx = y1 - y0, x1 - x0
+        planes[k, :, y0:y1, x0:x1] = means[:, start:start + ny * nx].reshape(3, ny, nx)
+        start += ny * nx
 
 
-def _take_channels(cell: int, scale: float) -> np.ndarray:
-    """(3 cell, 3): from `cell` interleaved pixels, already summed down, the mean of each channel."""
-    return np.tile(np.eye(3, dtype=np.float32) * np.float32(scale / cell**2), (cell, 1))
-
-
-def _cell_means(image: np.ndarray, cell: int, take: np.ndarray, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
-    """Means of the cells [x0, x1) x [y0, y1) of an (H, W, 3) image -> (3, y1 - y0, x1 - x0) float32."""
-    ny, nx = y1 - y0, x1 - x0
-    box = image[y0 * cell:y1 * cell, x0 * cell:x1 * cell].reshape(ny, cell, nx * cell * 3)
-    wide = np.uint16 if image.dtype == np.uint8 else np.float32
-    rows = np.add.reduce(box, axis=1, dtype=wide).astype(np.float32)
-    return np.moveaxis((rows.reshape(ny * nx, cell * 3) @ take).reshape(ny, nx, 3), -1, 0)
+def _cell_means(images: np.ndarray, cell: int, boxes: list[tuple[int, ...]]) -> np.ndarray:
+    """Means (3, n) float32 of all cells of boxes (image, y0, y1, x0, x1), one box after the other, row by row."""
+    is_bytes = images.dtype == np.uint8
+    count = sum((y1 - y0) * (x1 - x0) for _, y0, y1, x0, x1 in boxes)
+    columns = np.empty((count, cell * 3), np.uint16 if is_bytes else np.float32)
+    start = 0
+    for k, y0, y1, x0, x1 in boxes:
+        ny, width = y1 - y0, (x1 - x0) * cell * 3
+        box = images[k, y0 * cell:y1 * cell, x0 * cell:x1 * cell].reshape(ny, cell, width)
+        end = start + ny * (x1 - x0)
+        np.add.reduce(box, axis=1, dtype=columns.dtype, out=columns[start:end].reshape(ny, width))
+        start = end
+    scale = 1 / cell**2 / (255 if is_bytes else 1)
+    take = np.tile(np.eye(3, dtype=np.float32) * np.float32(scale), (1, cell))
+    return take @ columns.astype(np.float32).T
 
 
 def smoothed(planes: np.ndarray, sigma: float) -> np.ndarray:

@@ -60,7 +60,7 @@ def test_cells_hold_the_means_of_their_pixels():
     images = np.random.default_rng(0).integers(0, 256, (2, 2, 96, 120, 3), dtype=np.uint8)
     grid = sample(images, 19.0)
     assert grid.cell == 6 and grid.values.shape == (2, 2, 3, 16, 20)
-    add_up(grid, images, np.full((2, 2, 1, 2), 8.0), 30.0)
+    add_up(grid, images, np.arange(4), np.full((4, 1, 2), 8.0), 30.0)
     means = images.reshape(2, 2, 16, 6, 20, 6, 3).mean((3, 5)) / 255
     np.testing.assert_allclose(grid.values, np.moveaxis(means, -1, 2), atol=1e-5)
 
@@ -68,7 +68,7 @@ def test_cells_hold_the_means_of_their_pixels():
 def test_only_cells_near_blobs_are_added_up():
     images = np.random.default_rng(0).integers(0, 256, (1, 1, 160, 160, 3), dtype=np.uint8)
     grid, sampled = sample(images, 25.6), sample(images, 25.6)
-    add_up(grid, images, np.array([[[[4.0, 4.0]]]]), 2.0)
+    add_up(grid, images, np.array([0]), np.array([[[4.0, 4.0]]]), 2.0)
     changed = np.argwhere((grid.values != sampled.values).any((0, 1, 2)))
     assert changed.min() >= 2 and changed.max() <= 6
 
