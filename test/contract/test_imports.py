@@ -14,7 +14,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 LEVELS = (
     {"errors", "__version__"},
-    {"geometry", "types", "yaml_tree", "cell"},
+    {"geometry", "types", "yaml_tree", "cell", "streams"},
     {"codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures", "trajectory_csv"},
     {"policy", "training", "sim", "overlay"},
     {"ros"},
@@ -26,6 +26,10 @@ NEIGHBOURS = {
     ("types", "geometry"): "images travel with the cameras that took them",
     ("cell", "geometry"): "a cell is calibrated cameras",
     ("cell", "yaml_tree"): "a cell is read from YAML, with the line of every error",
+    ("streams", "types"): "a history is one of robot states",
+    ("recording", "control"): "recorded joints become TCP poses by the arm's kinematics",
+    ("recording", "codec"): "the audit report draws recorded actions as action images over the video",
+    ("recording", "pictures"): "the audit report is pictures",
     ("model", "codec"): "the current action enters the canvas as an action image, encoded as the model's config says",
     ("engines", "model"): "an engine is a model.Denoiser made from a model directory",
     ("training", "sim"): "every other object of a recorded simulated scene is a further demonstration",

@@ -6,15 +6,12 @@ any other encoding goes through cv_bridge where a ROS installation has it.
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 from sensor_msgs.msg import Image
 
 from ...errors import TransportError
+from ...streams.pictures import DIRECT_ENCODINGS, raw_picture
 from .stamps import stamp_from_ns
-
-_DIRECT = {"rgb8": (np.uint8, 3), "bgr8": (np.uint8, 3), "mono8": (np.uint8, 1), "16UC1": (np.uint16, 1)}
 
 
 def image_message(array: np.ndarray, encoding: str, stamp_ns: int, frame_id: str) -> Image:
@@ -45,9 +42,9 @@ def image_from_message(msg: Image, encoding: str = "rgb8") -> np.ndarray:
     whose sizes contradict each other or whose encoding cannot be converted.
     """
     _direct(encoding)
-    if msg.encoding not in _DIRECT:
+    if msg.encoding not in DIRECT_ENCODINGS:
         return _by_cv_bridge(msg, encoding)
-    array = _raw(msg)
+    array = raw_picture(msg)
     if msg.encoding == encoding:
         return array
     if {msg.encoding, encoding} == {"rgb8", "bgr8"}:
@@ -59,29 +56,13 @@ def image_from_message(msg: Image, encoding: str = "rgb8") -> np.ndarray:
     )
 
 
-def _raw(msg: Image) -> np.ndarray:
-    dtype, channels = _DIRECT[msg.encoding]
-    row = msg.width * channels * np.dtype(dtype).itemsize
-    if not msg.width or not msg.height or msg.step < row or len(msg.data) != msg.step * msg.height:
-        raise TransportError(
-            f"image says {msg.width}x{msg.height} {msg.encoding}, {msg.step} bytes a row, but carries "
-            f"{len(msg.data)} bytes; expected {msg.height} rows of at least {row}"
-        )
-    rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :row]
-    order = ">" if msg.is_bigendian else "<"
-    array = rows.view(np.dtype(dtype).newbyteorder(order)) if dtype is np.uint16 else rows
-    if dtype is np.uint16 and msg.is_bigendian != (sys.byteorder == "big"):
-        array = array.astype(np.uint16)
-    return array.reshape(msg.height, msg.width, channels) if channels > 1 else array
-
-
 def _by_cv_bridge(msg: Image, encoding: str) -> np.ndarray:
     try:
         from cv_bridge import CvBridge
     except (ImportError, AttributeError) as e:
         raise TransportError(
             f"image encoding {msg.encoding!r} needs cv_bridge, which is not installed here; without it: "
-            f"{', '.join(_DIRECT)}. Set the camera driver to rgb8 or install ros-$ROS_DISTRO-cv-bridge"
+            f"{', '.join(DIRECT_ENCODINGS)}. Set the camera driver to rgb8 or install ros-$ROS_DISTRO-cv-bridge"
         ) from e
     try:
         return np.asarray(CvBridge().imgmsg_to_cv2(msg, encoding))
@@ -90,9 +71,9 @@ def _by_cv_bridge(msg: Image, encoding: str) -> np.ndarray:
 
 
 def _direct(encoding: str) -> tuple[type, int]:
-    if encoding not in _DIRECT:
-        raise TransportError(f"encoding {encoding!r} is not handled here; legal: {', '.join(_DIRECT)}")
-    return _DIRECT[encoding]
+    if encoding not in DIRECT_ENCODINGS:
+        raise TransportError(f"encoding {encoding!r} is not handled here; legal: {', '.join(DIRECT_ENCODINGS)}")
+    return DIRECT_ENCODINGS[encoding]
 
 
 def tile_actions(images: np.ndarray) -> np.ndarray:

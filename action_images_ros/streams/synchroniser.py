@@ -1,0 +1,158 @@
+"""Matched sets of camera frames by exposure stamp. Pure: time comes in with every frame.
+
+A set has one frame of every view, none more than max_skew_s apart, none older than max_age_s. The
+newest complete set wins; sets are strictly newer than those before, view by view, and no frame is in two.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ConfigError, TransportError
+
+_CAPACITY = 16
+_FUTURE_NS = 50_000_000
+_WINDOW = 64
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class MatchedSet:
+    """stamps_ns and payloads in the order of the views; skew_s from its oldest to its newest frame; age_s of its
+    oldest."""
+
+    stamps_ns: tuple[int, ...]
+    payloads: tuple[Any, ...]
+    skew_s: float
+    age_s: float
+
+
+@dataclass
+class ViewStatistics:
+    """Counts since the start: frames received; late (not newer than a set already given); repeated (same stamp as
+    one before); from_future; unmatched (dropped without a partner); used. `ages_s` of the last frames at arrival."""
+
+    received: int = 0
+    used: int = 0
+    late: int = 0
+    repeated: int = 0
+    from_future: int = 0
+    unmatched: int = 0
+    last_stamp_ns: int | None = None
+    arrivals_ns: deque = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    ages_s: deque = field(default_factory=lambda: deque(maxlen=_WINDOW))
+
+    @property
+    def rate_hz(self) -> float:
+        """Mean rate of arrival over the last frames; 0 before the second."""
+        a = self.arrivals_ns
+        return (len(a) - 1) * _NS / (a[-1] - a[0]) if len(a) > 1 and a[-1] > a[0] else 0.0
+
+
+class Synchroniser:
+    """views: names, order of the sets. Raises ConfigError for limits that are not positive. One thread owns it."""
+
+    def __init__(self, views: Sequence[str], max_skew_s: float, max_age_s: float) -> None:
+        if not views or max_skew_s <= 0 or max_age_s <= 0:
+            raise ConfigError(
+                f"synchroniser needs views ({list(views)}), and max_skew_s ({max_skew_s}), max_age_s ({max_age_s}) > 0"
+            )
+        self.views = tuple(views)
+        self._skew_ns, self._age_ns = round(max_skew_s * _NS), round(max_age_s * _NS)
+        self._frames: dict[str, dict[int, Any]] = {v: {} for v in self.views}
+        self._given_ns: dict[str, int] = dict.fromkeys(self.views, -1)
+        self.statistics = {v: ViewStatistics() for v in self.views}
+        self.sets = 0
+
+    def add(self, view: str, stamp_ns: int, payload: Any, now_ns: int) -> MatchedSet | None:
+        """Take a frame that arrived at now_ns (same clock as stamps); the set it completes, if any.
+
+        Raises TransportError for a view that is not one of `views`.
+        """
+        if view not in self._frames:
+            raise TransportError(f"frame of view {view!r}; legal: {', '.join(self.views)}")
+        if not self._admit(view, stamp_ns, now_ns):
+            return None
+        self._frames[view][stamp_ns] = payload
+        found = self._newest_set(now_ns)
+        if found is None:
+            self._limit(view)
+            return None
+        return self._give(found, now_ns)
+
+    def _admit(self, view: str, stamp_ns: int, now_ns: int) -> bool:
+        s = self.statistics[view]
+        s.received += 1
+        s.arrivals_ns.append(now_ns)
+        s.ages_s.append((now_ns - stamp_ns) / _NS)
+        if stamp_ns in self._frames[view] or stamp_ns == s.last_stamp_ns:
+            s.repeated += 1
+            return False
+        s.last_stamp_ns = stamp_ns
+        if stamp_ns > now_ns + _FUTURE_NS:
+            s.from_future += 1
+            return False
+        if stamp_ns <= self._given_ns[view] or now_ns - stamp_ns > self._age_ns:
+            s.late += 1
+            return False
+        return True
+
+    def _newest_set(self, now_ns: int) -> tuple[int, ...] | None:
+        """Stamps of the set whose oldest frame is newest."""
+        oldest_allowed = now_ns - self._age_ns
+        anchors = sorted({t for frames in self._frames.values() for t in frames if t >= oldest_allowed}, reverse=True)
+        for anchor in anchors:
+            stamps = tuple(
+                min((t for t in self._frames[v] if anchor <= t <= anchor + self._skew_ns), default=None)
+                for v in self.views
+            )
+            if None not in stamps:
+                return stamps
+        return None
+
+    def _give(self, stamps: tuple[int, ...], now_ns: int) -> MatchedSet:
+        payloads = tuple(self._frames[v][t] for v, t in zip(self.views, stamps))
+        for view, stamp in zip(self.views, stamps):
+            self._given_ns[view] = stamp
+            passed = [t for t in self._frames[view] if t <= stamp]
+            self.statistics[view].unmatched += len(passed) - 1
+            self.statistics[view].used += 1
+            for t in passed:
+                del self._frames[view][t]
+        self.sets += 1
+        return MatchedSet(stamps, payloads, (max(stamps) - min(stamps)) / _NS, (now_ns - min(stamps)) / _NS)
+
+    def _limit(self, view: str) -> None:
+        frames = self._frames[view]
+        while len(frames) > _CAPACITY:
+            del frames[min(frames)]
+            self.statistics[view].unmatched += 1
+
+    def complaint(self, now_ns: int) -> str:
+        """ "" while sets can form; else which view keeps them from forming, and why."""
+        for view in self.views:
+            s = self.statistics[view]
+            if not s.received:
+                return f"view {view}: no image yet"
+            silent_s = (now_ns - s.arrivals_ns[-1]) / _NS
+            if silent_s > self._age_ns / _NS:
+                return f"view {view}: no image for {silent_s:.1f} s"
+            if s.repeated and s.repeated >= s.received - 1 and s.received > 2:
+                return f"view {view}: stuck, every image has the same stamp"
+            age_s = sum(s.ages_s) / len(s.ages_s)
+            if age_s > self._age_ns / _NS:
+                return (
+                    f"view {view}: images are {age_s:.2f} s old at arrival; legal: {self._age_ns / _NS} s "
+                    "(clock offset or a slow link)"
+                )
+            if -age_s > _FUTURE_NS / _NS:
+                return f"view {view}: images are stamped {-age_s:.2f} s in the future; synchronise the clocks"
+        if not self.sets:
+            return (
+                f"no set of {', '.join(self.views)} within {self._skew_ns / _NS} s of each other; synchronise the "
+                "cameras or raise sync.max_skew_s"
+            )
+        return ""
