@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..calibration import CalibrationResult, Options, Sample
+from ..calibration import CalibrationResult, Options, Sample, calibrate
 from ..calibration.handeye import OPENCV_FIVE, Solver, hand_eye
 from ..calibration.initial import hand_poses, seen_boards
 from ..calibration.rig import moving
@@ -24,10 +24,22 @@ from ..calibration.session import CalibrationSession
 from ..errors import CalibrationError, one_of
 from ..geometry.se3 import so3_log
 from .calibration_cell import TrueCell, operator_poses, random_cell
-from .calibration_pictures import WORKSPACE, IdealCell, RenderedCell
+from .calibration_pictures import WORKSPACE, IdealCell, RenderedCell, load_samples, save_samples
 
 OURS = "joint adjustment"
 _FIRST = 6
+_UNFINISHED = 3
+_OF_PICTURES = (
+    "poses",
+    "seed",
+    "image_size",
+    "images",
+    "choose",
+    "joint_noise_deg",
+    "pixel_noise",
+    "blur_px",
+    "sensor_noise",
+)
 _BARS = {"median": (1.0, 0.1), "worst": (2.0, 0.3)}
 
 
@@ -50,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blur-px", type=float, default=0.6)
     parser.add_argument("--sensor-noise", type=float, default=2.0, help="grey levels")
     parser.add_argument("--save", type=Path, help="keep the images and joints of the first cell here")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="folder for every cell's readings and detected points; cells found there are not "
+        "rendered again, so that a long run can be cut into pieces",
+    )
+    parser.add_argument("--seconds", type=float, default=0.0, help="with --keep: end after so long; 0: never")
     parser.add_argument("--json", type=Path)
 
 
@@ -87,8 +106,13 @@ def run(args: argparse.Namespace) -> int:
     methods: dict[str, Errors] = {OURS: Errors()}
     nees, rows, began = [], [], time.monotonic()
     for index in range(args.cells):
-        rng = np.random.default_rng([args.seed, index])
-        cell, samples, result, seconds = _one_cell(args, rng, index)
+        if args.keep and args.seconds and time.monotonic() - began > args.seconds:
+            print(f"{index} of {args.cells} cells are in {args.keep}; run again to go on", flush=True)
+            return _UNFINISHED
+        cell, samples = _one_cell(args, index)
+        solving = time.monotonic()
+        result = calibrate(cell.rig, samples, cell.arm, Options())
+        seconds = time.monotonic() - solving
         error = []
         for view in cell.rig.cameras:
             found = result.views[view].parent_T_camera
@@ -106,11 +130,20 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report["passed"] else 1
 
 
-def _one_cell(
-    args: argparse.Namespace, rng: np.random.Generator, index: int
-) -> tuple[TrueCell, list[Sample], CalibrationResult, float]:
+def _one_cell(args: argparse.Namespace, index: int) -> tuple[TrueCell, list[Sample]]:
     width, height = (int(v) for v in args.image_size.split("x"))
+    rng = np.random.default_rng([args.seed, index])
     cell = random_cell(rng, (width, height))
+    kept = args.keep / f"cell{index:02d}.json" if args.keep else None
+    if kept and kept.is_file():
+        return cell, load_samples(kept, _settings(args))
+    samples = _taken(args, cell, rng, index)
+    if kept:
+        save_samples(kept, samples, _settings(args))
+    return cell, samples
+
+
+def _taken(args: argparse.Namespace, cell: TrueCell, rng: np.random.Generator, index: int) -> list[Sample]:
     if args.images == "rendered":
         save = args.save if index == 0 else None
         camera = RenderedCell(cell, rng, args.joint_noise_deg, args.blur_px, args.sensor_noise, save)
@@ -118,16 +151,19 @@ def _one_cell(
         camera = IdealCell(cell, rng, args.joint_noise_deg, args.pixel_noise)
     session = CalibrationSession(cell.rig, cell.arm, WORKSPACE, Options())
     first = operator_poses(rng, cell, args.poses if args.choose == "operator" else _FIRST)
-    taken, q = 0, first[0]
+    q = first[0]
     for k in range(3 * args.poses):
         if len(session.samples) == args.poses:
             break
         q = first[k] if k < len(first) else session.propose(q, rng).q
-        taken += session.add(camera.take(f"{k:02d}", q)).accepted
+        session.add(camera.take(f"{k:02d}", q))
     camera.close()
-    began = time.monotonic()
-    result = session.finish()
-    return cell, session.samples, result, time.monotonic() - began
+    return session.samples
+
+
+def _settings(args: argparse.Namespace) -> dict:
+    """What the pictures depend on."""
+    return {k: getattr(args, k) for k in _OF_PICTURES}
 
 
 def _solve_singly(cell: TrueCell, samples: list[Sample], methods: dict[str, Errors]) -> None:
@@ -181,13 +217,8 @@ def _report(
     mean = float(np.sum(nees) / total)
     ours = table[OURS]
     within = all(ours[f"{k}_mm"] <= mm and ours[f"{k}_deg"] <= deg for k, (mm, deg) in _BARS.items())
-    settings = {
-        k: str(v) if isinstance(v, Path) else v
-        for k, v in vars(args).items()
-        if isinstance(v, (str, int, float, Path)) and k not in ("json", "save")
-    }
     return {
-        "settings": settings,
+        "settings": {"cells": args.cells, **_settings(args)},
         "opencv": cv2.__version__,
         "methods": table,
         "nees_per_freedom": mean,

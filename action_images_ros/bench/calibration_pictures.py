@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import cv2
 import numpy as np
 import yaml
 
-from ..calibration import BoardDetector, BoardMount, CameraMount, Sample
+from ..calibration import BoardDetector, BoardMount, CameraMount, Detection, Sample
 from ..cell import Calibration, Cell, View, WorkspaceBox
+from ..errors import CalibrationError
 from .calibration_cell import TrueCell, synthetic_samples
 
 WORKSPACE = WorkspaceBox((0.22, -0.40, 0.12), (0.75, 0.40, 0.70), (), 0.0)
@@ -109,3 +111,38 @@ def save_rig(cell: TrueCell, folder: Path) -> None:
             (folder / f"{name}.yaml").write_text(yaml.safe_dump(lens))
     Cell("bench", tuple(views), WORKSPACE).save(folder / "cell.yaml")
     (folder / "boards.txt").write_text("".join(f"{b.mount.value}={b.board.text}\n" for b in cell.rig.boards.values()))
+
+
+def save_samples(path: Path, samples: list[Sample], settings: dict) -> None:
+    """Readings and detected points, and what they were made with."""
+    rows = [
+        {
+            "name": s.name,
+            "q": s.q.tolist(),
+            "detections": {
+                view: [{"board": d.board, "ids": d.ids.tolist(), "uv": d.uv.tolist()} for d in found]
+                for view, found in s.detections.items()
+            },
+        }
+        for s in samples
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"settings": settings, "opencv": cv2.__version__, "samples": rows}))
+
+
+def load_samples(path: Path, settings: dict) -> list[Sample]:
+    """What `save_samples` kept. Raises CalibrationError where that was made with other settings."""
+    kept = json.loads(path.read_text())
+    if kept["settings"] != settings:
+        raise CalibrationError(f"{path} was made with {kept['settings']}, not {settings}; keep in another folder")
+    return [
+        Sample(
+            s["name"],
+            np.array(s["q"]),
+            {
+                view: tuple(Detection(d["board"], np.array(d["ids"]), np.array(d["uv"])) for d in found)
+                for view, found in s["detections"].items()
+            },
+        )
+        for s in kept["samples"]
+    ]
