@@ -17,8 +17,8 @@ _SCALE = 1 / 3  # at which a blob off its place costs 1
 _STRETCH = 0.35  # of the distance between two points
 _UNEXPLAINED = 9.0  # cost of a blob that is not where the pose says
 _RIVAL_MARGIN = 4.0
-_MAX_HYPOTHESES = 6  # a step
-_MINIMA = 3  # angles at which the third blob is met
+_MAX_HYPOTHESES = 10  # a step
+_MINIMA, _MINIMA_OF_VIEW = 3, 2  # angles at which the third blob is met by all views together, and by one of them
 _ANGLES = np.linspace(0, 2 * np.pi, 72, endpoint=False)
 
 
@@ -139,12 +139,19 @@ def _turned(a: int, b: int, step: np.ndarray, first: np.ndarray, second: np.ndar
     away /= np.linalg.norm(away, axis=-1, keepdims=True)
     focal = np.array([camera.K[0, 0] for camera in scene.cameras])[:, None] / (_REACH * scene.assign_px)
     miss = np.linalg.norm(away[:, :, :, None] - rays[step, :, c][:, None], axis=-1) * focal
-    cost = np.where(ok[step, :, c][:, None], miss, 1.0).min(-1).clip(max=1.0).sum(-1)
-    lower = (cost <= np.roll(cost, 1, 1)) & (cost < np.roll(cost, -1, 1))
-    best = np.argsort(np.where(lower, cost, np.inf), 1)[:, :_MINIMA]
-    h, k = np.nonzero(np.take_along_axis(lower, best, 1))
-    angle = best[h, k]
+    cost = np.where(ok[step, :, c][:, None], miss, 1.0).min(-1).clip(max=1.0)
+    at = _minima(cost.sum(-1), _MINIMA)
+    for view in range(cost.shape[-1]):  # the blobs of the other views may be the wrong ones
+        at |= _minima(cost[:, :, view], _MINIMA_OF_VIEW)
+    h, angle = np.nonzero(at)
     return _Hypotheses(step[h], R[h, angle], p[h, angle])
+
+
+def _minima(cost: np.ndarray, most: int) -> np.ndarray:
+    """(n, angles) bool: the lowest local minima around each circle of costs."""
+    lower = (cost <= np.roll(cost, 1, 1)) & (cost < np.roll(cost, -1, 1))
+    highest = np.partition(np.where(lower, cost, np.inf), most - 1, 1)[:, most - 1:most]
+    return lower & (cost <= highest)
 
 
 def _cost(found: _Hypotheses, uv: np.ndarray, ok: np.ndarray, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
