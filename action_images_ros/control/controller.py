@@ -18,12 +18,13 @@ from .kinematics import Kinematics
 from .planner import Planner
 from .player import Player
 from .states import ENABLED_STATES, MOVING_STATES, ControllerState, Event, next_state
+from .take_up import MOVED_RAD, STANDING_RADPS, TakeUp
+from .tracking import StopPath
 from .watchdog import Watchdog
 from .workspace import Workspace
 
-_MAX_CATCH_UP = 5
+_LONGEST_CATCH_UP_S = 0.1
 _LAG_SLACK = 1.5
-_STANDING_RADPS = 0.05
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Controller:
         self._why = ""
         self._robot: RobotState | None = None
         self._robot_is_new = False
+        self._take_up = TakeUp()
         self._tick_ns: int | None = None
         self._tick_s: float | None = None
         self._chunk_dt_s: float | None = None
@@ -114,6 +116,10 @@ class Controller:
             return
         self._robot, self._robot_is_new = state, True
         self._watchdog.states(now_s)
+        if self._take_up.active:
+            self._take_up.note(state)
+            if np.abs(state.q - self._player.command.q).max() > MOVED_RAD:
+                self._begin_at(state.q, now_s)
 
     def on_frames_fresh(self, now_s: float) -> None:
         """Call whenever a new set of camera images has been seen."""
@@ -143,10 +149,16 @@ class Controller:
         if player.braking:
             raise ChunkRefused(Refusal.NOT_READY, "the arm is still coming to rest")
         chunk = self._queue.admit(chunk, now_ns)
+        if self._take_up.active:
+            hindrance = self._take_up.hindrance(chunk.stamp_ns)
+            if hindrance:
+                raise ChunkRefused(Refusal.NOT_READY, hindrance)
+            player.rest_at(self._take_up.q)
         lag_s = min(_LAG_SLACK * self._watchdog.lag_s, self._config.max_tracking_lag_s) * min(player.rate, speed)
         placed = self._queue.place(chunk, player.clock, player.path_s, player.base_T_tcp, lag_s)
         player.adopt(self._planner.replace_tail(player.plan, placed, player.path_s, player.rate == 0.0))
         self._chunk_dt_s = chunk.dt_s
+        self._take_up.end()
 
     def enable(self, on: bool, now_s: float) -> Response:
         """Operator's call. On: from here, at rest, wait for the first chunk observed after this moment."""
@@ -159,14 +171,19 @@ class Controller:
         if hindrance:
             return Response(False, f"not enabled: {hindrance}")
         self._gripper.follow(self._robot.gripper_width_m)
+        self._begin_at(self._robot.q, now_s)
+        self._take_up.begin()
+        self._apply(Event.ENABLE, "")
+        return Response(True, "enabled; waiting for a chunk")
+
+    def _begin_at(self, q: np.ndarray, now_s: float) -> None:
+        """From now on the command is to rest at q; what was observed before does not count."""
         openness = self._gripper.openness
-        self._player.begin(self._robot.q, 1.0 if openness is None else openness)
+        self._player.begin(q, 1.0 if openness is None else openness)
         self._watchdog.restart()
         now_ns = self._ros_now(now_s)
         self._queue.restart(now_ns)
         self._player.clock.advance(now_ns, self._player.path_s, self._player.base_T_tcp)
-        self._apply(Event.ENABLE, "")
-        return Response(True, "enabled; waiting for a chunk")
 
     def stop(self, now_s: float) -> Response:
         """Operator's call: brake along the path now; `enable` is needed to go on."""
@@ -189,11 +206,29 @@ class Controller:
         """One control period: look after everything, then move by one period (more after a late tick)."""
         for event, text in self._problems(now_ns, now_s):
             self._apply(event, text)
+            if event is Event.COMMAND_LATE and self._in_command:
+                self._lose_arm(now_s)
         width = None
         if self._player.plan is not None and (self._state in ENABLED_STATES or not self._player.resting):
             width = self._move(now_ns, now_s)
         self._tick_ns, self._tick_s = now_ns, now_s
         return self._output(width)
+
+    @property
+    def _in_command(self) -> bool:
+        """The arm follows commands: it plays a path, holds, or comes to rest."""
+        if self._player.plan is None or self._take_up.active:
+            return False
+        return self._state in (ControllerState.RUNNING, ControllerState.HOLDING) or not self._player.resting
+
+    def stopping(self) -> StopPath | None:
+        """Where the arm should go from the present command if no further one arrives; None at rest."""
+        return self._player.stopping() if self._in_command else None
+
+    def _lose_arm(self, now_s: float) -> None:
+        """After a gap in its commands the arm has come to rest by itself, wherever: find it there."""
+        self._begin_at(self._player.command.q, now_s)
+        self._take_up.begin()
 
     def committed(self, now_ns: int, horizon_s: float) -> ActionChunk | None:
         """What will be executed from now for at least horizon_s, as targets dt apart in path time; None unless RUNNING.
@@ -224,12 +259,13 @@ class Controller:
     def _move(self, now_ns: int, now_s: float) -> float | None:
         moving = self._state in MOVING_STATES
         passed = self._config.period_s if self._tick_s is None else now_s - self._tick_s
-        periods = min(max(1, round(passed * self._config.rate_hz)), _MAX_CATCH_UP)
+        periods = max(1, round(min(passed, _LONGEST_CATCH_UP_S) * self._config.rate_hz))
         for _ in range(periods):
             if not self._player.advance(moving):
                 self._apply(Event.LIMITER_FAILED, Event.LIMITER_FAILED.value)
         self._player.clock.advance(now_ns, self._player.path_s, self._player.base_T_tcp)
-        self._watchdog.command(self._player.command.q, now_ns)
+        if not self._take_up.active:
+            self._watchdog.command(self._player.command.q, now_ns)
         if not moving:
             return None
         return self._gripper.update(self._player.plan.poses.openness_at(self._player.path_s).item(), now_s)
@@ -237,8 +273,7 @@ class Controller:
     def _output(self, width: float | None) -> ControlOutput:
         player = self._player
         resting = player.resting
-        sends = player.plan is not None and (
-            not resting or self._state in (ControllerState.RUNNING, ControllerState.HOLDING))
+        sends = self._in_command
         command = player.command
         stats = ControlStats(
             self._counts, self._latency, player.plan.clearance_m if player.plan else float("inf"), player.rate,
@@ -268,7 +303,7 @@ class Controller:
         gone = [text for event, text in self._watchdog.inputs(now_s) if event is Event.STATES_STALE]
         if self._robot is None or gone:
             return gone[0] if gone else "no joint states received"
-        if np.abs(self._robot.dq).max() > _STANDING_RADPS:
+        if np.abs(self._robot.dq).max() > STANDING_RADPS:
             return f"the arm is moving ({np.abs(self._robot.dq).max():.2f} rad/s); let it come to rest"
         margin = self._kinematics.limits.margin(self._robot.q)
         need = self._config.ik.limit_margin_rad

@@ -8,11 +8,12 @@ from .chunk_queue import PlaybackClock
 from .config import ControllerConfig
 from .kinematics import Kinematics
 from .planner import Plan, Planner
-from .tracking import JointCommand, JointLimiter, PlaybackRate
+from .tracking import JointCommand, JointLimiter, PlaybackRate, StopPath
 
 _REST_RADPS = 1e-6
 _ON_PATH_RAD = 1e-3
 _AT_END_S = 1e-9
+_COAST_S = 0.03
 
 
 class Player:
@@ -35,10 +36,17 @@ class Player:
 
     def begin(self, q: np.ndarray, openness: float) -> None:
         """Take q (7,), where the arm rests, as the command."""
+        self.clock.clear()
+        self._rest(q, openness)
+
+    def rest_at(self, q: np.ndarray) -> None:
+        """As `begin`, with the present openness and without forgetting what was played. For an arm at rest."""
+        self._rest(q, self.plan.poses.openness_at(np.array([self.path_s])).item())
+
+    def _rest(self, q: np.ndarray, openness: float) -> None:
         self.plan = self._planner.rest(q, openness, self.path_s)
         self._limiter.reset(q)
         self._rate.reset()
-        self.clock.clear()
         self._braking = False
         self._pose = self._kinematics.fk(q)
 
@@ -77,6 +85,18 @@ class Player:
     def base_T_tcp(self) -> np.ndarray | None:
         """Commanded pose (4, 4)."""
         return self._pose
+
+    def stopping(self) -> StopPath | None:
+        """What the arm should do if this command were the last that reaches it: go on for a moment, which bridges a
+        command that is merely late, then every joint by its quickest stop. None at rest."""
+        last = self._limiter.last
+        if last is None or np.abs(last.dq).max() < _REST_RADPS:
+            return None
+        rate = self._rate.rate
+        if self._braking or self._rate.change != 0.0 or last.deviation_rad > _ON_PATH_RAD or rate == 0.0:
+            return self._limiter.stop_path(last, 0.0)
+        q, dq, ddq = self.plan.joints.sample(min(self.path_s + rate * _COAST_S, self.plan.end_s))
+        return self._limiter.stop_path(JointCommand(q, dq * rate, ddq * rate * rate), _COAST_S)
 
     def advance(self, moving: bool) -> bool:
         """One control period towards full speed (moving) or rest. False when the limiter found no way on: it brakes.

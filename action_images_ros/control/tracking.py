@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ruckig import ControlInterface, InputParameter, OutputParameter, Result, Ruckig, RuckigError, Synchronization
+from ruckig import (
+    ControlInterface,
+    InputParameter,
+    OutputParameter,
+    Result,
+    Ruckig,
+    RuckigError,
+    Synchronization,
+    Trajectory,
+)
 
 from .limits import JointLimits
 
 _CREEP_RADPS = 1e-3
+_STOP_STEP_S = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +30,15 @@ class JointCommand:
     dq: np.ndarray
     ddq: np.ndarray
     deviation_rad: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class StopPath:
+    """times_s (M,) after a command, increasing; q, dq (M, 7) then; the last is at rest."""
+
+    times_s: np.ndarray
+    q: np.ndarray
+    dq: np.ndarray
 
 
 class JointLimiter:
@@ -64,16 +83,31 @@ class JointLimiter:
 
     def brake(self) -> JointCommand:
         """The command of the next tick of the quickest stop of every joint, wherever it ends."""
-        stop = InputParameter(len(self._last.q))
+        Ruckig(len(self._last.q), self._otg.delta_time).update(self._stop(self._last), self._output)
+        return self._taken(np.array(self._output.new_position))
+
+    def stop_path(self, start: JointCommand, after_s: float) -> StopPath:
+        """The quickest stop of every joint from `start`, which is where they are after_s after the command."""
+        trajectory = Trajectory(len(start.q))
+        Ruckig(len(start.q)).calculate(self._stop(start), trajectory)
+        lasts = trajectory.duration
+        steps = np.arange(0.0 if after_s else _STOP_STEP_S, lasts - 0.5 * _STOP_STEP_S, _STOP_STEP_S)
+        times = [*steps.tolist(), max(lasts, 1e-3)]
+        states = [trajectory.at_time(t) for t in times]
+        dq = np.array([s[1] for s in states])
+        dq[-1] = 0.0
+        return StopPath(after_s + np.array(times), np.array([s[0] for s in states]), dq)
+
+    def _stop(self, start: JointCommand) -> InputParameter:
+        stop = InputParameter(len(start.q))
         stop.control_interface = ControlInterface.Velocity
         stop.synchronization = Synchronization.No
-        stop.current_position, stop.current_velocity = self._last.q.tolist(), self._last.dq.tolist()
-        stop.current_acceleration = self._last.ddq.tolist()
-        stop.target_velocity = [0.0] * len(self._last.q)
+        stop.current_position, stop.current_velocity = start.q.tolist(), start.dq.tolist()
+        stop.current_acceleration = start.ddq.tolist()
+        stop.target_velocity = [0.0] * len(start.q)
         stop.max_acceleration, stop.max_jerk = self._input.max_acceleration, self._input.max_jerk
         stop.max_velocity = self._limits.dq_max.tolist()
-        Ruckig(len(self._last.q), self._otg.delta_time).update(stop, self._output)
-        return self._taken(np.array(self._output.new_position))
+        return stop
 
     def _bounds(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Velocity limits at q; never quite zero: a joint at the end of its range must be able to come back."""

@@ -232,10 +232,6 @@ def clock_jump(made):
     made.ros_offset_ns += 700_000_000
 
 
-def late_tick(made):
-    made.now_s += 0.15
-
-
 def joint_at_its_end(made):
     made.arm.q = made.arm.q.copy()
     made.arm.q[3] = FR3_LIMITS.q_max[3] - 0.002
@@ -248,7 +244,7 @@ def no_more_chunks(made):
 
 FAULTS = {
     Event.FRAMES_STALE: stale_frames, Event.STATES_STALE: stale_states, Event.TRACKING_ERROR: blocked_arm,
-    Event.CLOCK_JUMP: clock_jump, Event.COMMAND_LATE: late_tick, Event.JOINT_NEAR_LIMIT: joint_at_its_end,
+    Event.CLOCK_JUMP: clock_jump, Event.JOINT_NEAR_LIMIT: joint_at_its_end,
     Event.CHUNKS_STALE: no_more_chunks,
     Event.STOP: lambda made: made.controller.stop(made.now_s),
     Event.DISABLE: lambda made: made.controller.enable(False, made.now_s),
@@ -294,7 +290,77 @@ def test_every_fault_brings_the_arm_to_rest_in_time_and_resumes_only_as_the_tabl
 
 
 def test_faults_that_stop_the_arm_are_all_tried_above_or_in_their_own_test():
-    assert set(RESUME) - set(FAULTS) == {Event.PATH_ENDED, Event.LIMITER_FAILED}
+    assert set(RESUME) - set(FAULTS) == {Event.PATH_ENDED, Event.LIMITER_FAILED, Event.COMMAND_LATE}
+
+
+def test_every_command_carries_the_stop_that_the_arm_makes_when_no_further_one_comes():
+    made = running(1.0, target=FAR)
+    q, dq = made.log[-1].q_command, made.log[-1].dq_command
+    stop = made.controller.stopping()
+    assert np.all(np.diff(stop.times_s) > 0.0) and stop.times_s[-1] <= 0.28
+    np.testing.assert_array_equal(stop.dq[-1], 0.0)
+    times = np.concatenate([[0.0], stop.times_s])
+    positions, speeds = np.vstack([q, stop.q]), np.vstack([dq, stop.dq])
+    limits = FR3_LIMITS.scaled(ControllerConfig().limits)
+    gaps = np.diff(times)[:, None]
+    np.testing.assert_allclose(np.diff(positions, axis=0), 0.5 * gaps * (speeds[1:] + speeds[:-1]), atol=2e-3)
+    assert np.all(np.abs(np.diff(speeds, axis=0) / gaps) <= limits.ddq_max * 1.01)
+    made.controller.stop(made.now_s)
+    assert seconds_to_rest(made) <= 0.3 and made.controller.stopping() is None
+
+
+def test_after_a_gap_in_its_commands_the_arm_is_taken_up_where_it_came_to_rest():
+    made = running(1.0, target=FAR)
+    made.arm.q = made.controller.stopping().q[-1].copy()
+    made.arm._waiting.clear()
+    made.now_s += 0.5
+    output = made.period()
+    assert output.state is S.HOLDING and "ms between two ticks" in output.fault and output.q_command is None
+    made.run(0.2)
+    assert all(o.q_command is None for o in made.log[-20:])
+    rested = made.arm.q.copy()
+    assert send(made, StraightLinePolicy(FAR)).accepted
+    first = made.period()
+    np.testing.assert_allclose(first.q_command, rested, atol=1e-3)
+    assert made.run(0.3).state is S.RUNNING
+
+
+def test_an_arm_that_was_moved_after_enabling_is_taken_up_where_it_is():
+    """Joint states from before a reset may still be under way when the operator enables."""
+    made = enabled()
+    elsewhere = FR3_HOME_Q + np.array([0.3, 0.1, 0.0, 0.1, 0.0, 0.1, 0.2])
+    before = StraightLinePolicy(goal()).chunk(made.base_T_tcp, 1.0, made.now_ns)
+    made.run(0.1)
+    made.arm.q = elsewhere.copy()
+    made.arm._waiting.clear()
+    made.run(0.05)
+    assert made.controller.on_chunk(before, made.now_ns, made.now_s).refusal is Refusal.BEFORE_ENABLE
+    assert send(made, StraightLinePolicy(goal()), latency_s=0.2).accepted
+    first = made.period()
+    assert first.state is S.RUNNING
+    np.testing.assert_allclose(first.q_command, elsewhere, atol=1e-3)
+
+
+@pytest.mark.parametrize("what, words", [("moving", "is moving"), ("late", "older than the observation"),
+                                         ("none", "no joint states")])
+def test_commands_do_not_begin_before_the_arm_is_known_to_stand(what, words):
+    made = enabled()
+    policy = StraightLinePolicy(goal())
+    if what == "none":
+        made.controller.enable(False, made.now_s)
+        made.period()
+        made.controller.enable(True, made.now_s)
+        made.now_s += 0.001
+    if what == "late":
+        made.states = False
+        made.run(0.05)
+    if what == "moving":
+        made.controller.on_robot_state(replace(made.arm.state(made.now_ns), dq=np.full(7, 0.3)), made.now_s)
+    verdict = send(made, policy)
+    assert verdict.refusal is Refusal.NOT_READY and words in verdict.reason
+    made.states = True
+    made.run(0.05)
+    assert send(made, policy).accepted
 
 
 def test_stop_acts_in_the_next_period():
