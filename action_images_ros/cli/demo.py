@@ -26,7 +26,6 @@ _RESULT_SLACK_S = 20.0
 _PROGRESS_S = 1.0
 _SHEET_ROWS = 4
 _AFTER_S = 1.0
-_SETTLE_S = 1.0  # the controller must have joint states from after the reset before it takes them as its start
 _ROLE = {
     "sim_cell: cell": "the simulated cell",
     "denoiser: generate": "the denoiser (loading the model)",
@@ -159,7 +158,6 @@ class _Demo:
         print(f"episode {scene['episode']}: {instruction!r}", flush=True)
         witness.restart()
         operator.instruct(instruction)
-        operator.spin_for(_SETTLE_S)
         faults, began_s = self._enable(operator), time.monotonic()
         last_s = began_s
         while not self._decided(operator, scene["episode"]):

@@ -9,6 +9,7 @@ from .ik import IkConfig, IkSolver
 from .kinematics import FR3_HOME_Q, Fr3Kinematics, Kinematics
 from .limits import FR3_LIMITS, JointLimits, LimitScales
 from .states import RESUME, TRANSITIONS, ControllerState, Event, Resume
+from .tracking import StopPath
 from .trajectory import JointPath, PosePath
 from .workspace import Workspace
 
@@ -17,5 +18,5 @@ __all__ = [
     "ControlOutput", "ControlStats", "Controller", "ControllerConfig", "ControllerState", "Event",
     "Fr3Kinematics", "GripperConfig", "GripperLogic", "IkConfig", "IkSolver", "JointLimits",
     "JointPath", "Kinematics", "Latency", "LimitScales", "PlaybackClock", "PosePath", "Refusal", "Response", "Resume",
-    "WatchdogConfig", "Workspace", "usable",
+    "StopPath", "WatchdogConfig", "Workspace", "usable",
 ]

@@ -251,13 +251,9 @@ class ControllerNode(ManagedNode):
         before = None if self._output is None else self._output.state
         self._output = out = self._controller.tick(now_ns, now_s)
         if out.q_command is not None:
-            lead_s = self.parameters.lead_periods / self.parameters.rate_hz
-            self._command.publish(
-                self._arm.make(
-                    commands.ArmCommand(out.q_command, out.dq_command, out.base_T_tcp_command, now_ns, lead_s),
-                    self._names,
-                )
-            )
+            lead_s, stop = self.parameters.lead_periods / self.parameters.rate_hz, self._controller.stopping()
+            command = commands.ArmCommand(out.q_command, out.dq_command, out.base_T_tcp_command, now_ns, lead_s, stop)
+            self._command.publish(self._arm.make(command, self._names))
         if out.gripper_width_m is not None:
             self._gripper.move(out.gripper_width_m)
         if before is not out.state and before is not None:

@@ -12,6 +12,7 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ from ..ros.messages import camera_info_message, image_message, joint_state_messa
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
 from ..ros.setpoint import JointSetpoint, nearest_joints, require_reachable
+from ..ros.sim_faults import SimFaults
 from ..ros.sim_rendering import Exposure, RenderThread
 from ..sim.cell import MAX_GRIPPER_WIDTH_M, SimCell, SimCellConfig
 from ..sim.episodes import episode_rng, sample_seen_scene
@@ -96,7 +98,7 @@ class SimCellNode(ManagedNode):
         self._setpoint, self._kinematics = JointSetpoint(self._sim.q), Fr3Kinematics()
         arm = self._cell_file.arm
         self._names = commands.Names(arm.joints, arm.fingers, arm.base_frame)
-        self._ready = threading.Event()
+        self._faults = SimFaults(self, self._kinematics.limits)
         self._advertise()
         self._listen()
         self.create_service(Trigger, "sim_cell/reset_scene", self._on_reset)
@@ -112,7 +114,9 @@ class SimCellNode(ManagedNode):
         arm, gripper = commands.ARM, commands.GRIPPER
         joints, fingers = self._names.joints, self._names.fingers
         listen = {
-            arm["joint_trajectory"]: lambda m: self._follow(*commands.read_joint_trajectory(m, joints)),
+            arm["joint_trajectory"]: lambda m: self._follow(
+                *commands.read_joint_trajectory(m, joints), commands.read_joint_velocities(m, joints)
+            ),
             arm["joint_target"]: lambda m: self._jump(commands.read_joint_target(m, joints)),
             arm["joint_positions"]: lambda m: self._jump(commands.read_values(m, 7, "joint positions")),
             arm["cartesian_pose"]: self._on_pose,
@@ -139,17 +143,19 @@ class SimCellNode(ManagedNode):
 
         return callback
 
-    def _follow(self, times_s: np.ndarray, q: np.ndarray) -> None:
+    def _follow(self, times_s: np.ndarray, q: np.ndarray, dq: np.ndarray | None) -> None:
         require_reachable(self._kinematics.limits, q)
-        self._command(lambda now_s: self._setpoint.follow(times_s, q, now_s))
+        self._command(lambda now_s: self._setpoint.follow(times_s, q, now_s, dq))
 
     def _jump(self, q: np.ndarray) -> None:
         require_reachable(self._kinematics.limits, q)
         self._command(lambda now_s: self._setpoint.jump(q, now_s))
 
     def _command(self, act: Callable[[float], None]) -> None:
-        """Do it in the physics thread; not while a new scene is being set up, when commands are for the old one."""
-        self._inbox.put(lambda now_s: act(now_s) if self._settling is None else None)
+        """Do it in the physics thread at the instant of its arrival; not while a new scene is being set up, when
+        commands are for the old one."""
+        if self._faults.hears:
+            self._inbox.put((time.monotonic(), lambda at_s: act(at_s) if self._settling is None else None))
 
     def _on_pose(self, msg: PoseStamped) -> None:
         pose = pose_from_message(msg, self._names.base_frame)
@@ -169,6 +175,7 @@ class SimCellNode(ManagedNode):
         p = self.parameters
         self._began_s = self._next_exposure_s = time.monotonic()
         self._simulated_s, self._lost_s, self._verdict_s = 0.0, 0.0, 0.0
+        self._arrived: deque[tuple[float, Callable[[float], None]]] = deque()
         self._rates = {"joint_states": RateMonitor(), "images": RateMonitor(200)}
         self._rendering, self._dropped = Window(200), 0
         self._renderer = RenderThread(self._make_mirror, self._publish_view, self._rendered, self.fail)
@@ -190,14 +197,14 @@ class SimCellNode(ManagedNode):
     def _tick(self, now_s: float) -> None:
         """One period of physics: commands, time, joint states, exposure, verdict."""
         while not self._inbox.empty():
-            try:
-                self._inbox.get()(now_s)
-            except ActionImagesError as error:
-                self.get_logger().warning(f"refused: {error}", throttle_duration_sec=1.0)
+            self._arrived.append(self._inbox.get())
         self._advance(now_s)
         stamp_ns = self.now_ns()
-        self._states.publish(joint_state_message(self._sim.robot_state(stamp_ns), self._names.fingers))
-        self._rates["joint_states"].tick(now_s)
+        if self._faults.joint_states:
+            state = self._faults.told(self._sim.robot_state(stamp_ns))
+            self._states.publish(joint_state_message(state, self._names.fingers))
+            self._rates["joint_states"].tick(now_s)
+        self._faults.publish()
         if now_s >= self._next_exposure_s:
             period_s = 1.0 / self.parameters.camera_rate_hz
             self._next_exposure_s += period_s * max(1, math.ceil((now_s - self._next_exposure_s) / period_s))
@@ -214,15 +221,31 @@ class SimCellNode(ManagedNode):
         if behind_s > _MAX_BEHIND_S:
             self._lost_s += behind_s - _MAX_BEHIND_S
             behind_s = _MAX_BEHIND_S
-        steps = int(behind_s / _TIMESTEP_S)
+        ros_s, steps = 1e-9 * self.now_ns(), int(behind_s / _TIMESTEP_S)
         for k in range(steps):
+            at_s = now_s - behind_s + k * _TIMESTEP_S
+            self._obey(at_s)
+            held = self._faults.held(self._sim.q)
+            if held is not None:
+                self._setpoint.jump(held, at_s)
             try:
-                self._sim.set_joint_target(self._setpoint.at(now_s - behind_s + k * _TIMESTEP_S))
+                self._sim.set_joint_target(self._setpoint.at(at_s))
             except SimError as error:
-                self._setpoint.jump(self._sim.q, now_s)
+                self._setpoint.jump(self._sim.q, at_s)
                 self.get_logger().warning(f"refused: {error}", throttle_duration_sec=1.0)
             self._sim.step(_TIMESTEP_S)
-        self._simulated_s += steps * _TIMESTEP_S
+            self._simulated_s += _TIMESTEP_S
+            if self._faults.due(self._simulated_s):
+                self._faults.witness(ros_s + at_s - now_s, self._simulated_s, self._sim.robot_state(0))
+
+    def _obey(self, at_s: float) -> None:
+        """Take the commands that have arrived until then."""
+        while self._arrived and self._arrived[0][0] <= at_s:
+            arrived_s, act = self._arrived.popleft()
+            try:
+                act(max(arrived_s, at_s - _TIMESTEP_S))
+            except ActionImagesError as error:
+                self.get_logger().warning(f"refused: {error}", throttle_duration_sec=1.0)
 
     def _judge_now(self, now_s: float) -> None:
         before = self._verdict.outcome
@@ -233,20 +256,15 @@ class SimCellNode(ManagedNode):
                 self._publish_verdict()
 
     def _publish_verdict(self) -> None:
-        self._verdicts.publish(
-            String(
-                data=json.dumps(
-                    {
-                        "episode": self._episode,
-                        "task": self.parameters.task,
-                        "outcome": self._verdict.outcome.value,
-                        "reason": self._verdict.reason,
-                        "time_s": round(self._sim.time_s, 3),
-                        "real_time_factor": round(self._real_time_factor(), 3),
-                    }
-                )
-            )
-        )
+        verdict = {
+            "episode": self._episode,
+            "task": self.parameters.task,
+            "outcome": self._verdict.outcome.value,
+            "reason": self._verdict.reason,
+            "time_s": round(self._sim.time_s, 3),
+            "real_time_factor": round(self._real_time_factor(), 3),
+        }
+        self._verdicts.publish(String(data=json.dumps(verdict)))
 
     def _real_time_factor(self) -> float:
         elapsed = time.monotonic() - self._began_s
@@ -263,7 +281,7 @@ class SimCellNode(ManagedNode):
             response.success, response.message = False, str(error)
             return response
         done = threading.Event()
-        self._inbox.put(lambda now_s: self._apply(scene, now_s, done))
+        self._inbox.put((0.0, lambda now_s: self._apply(scene, now_s, done)))
         response.success = done.wait(_RESET_TIMEOUT_S)
         response.message = json.dumps(
             {
@@ -287,6 +305,8 @@ class SimCellNode(ManagedNode):
         self._settling = (now_s + _SETTLE_S, done)
 
     def _publish_view(self, view: str, image: np.ndarray, stamp_ns: int) -> None:
+        if not self._faults.images:
+            return
         spec = next(v for v in self._cell_file.views if v.name == view)
         self._images[view].publish(image_message(image, "rgb8", stamp_ns, spec.frame_id))
         self._infos[view].publish(camera_info_message(spec.camera, stamp_ns, spec.frame_id))

@@ -14,6 +14,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from ..control import StopPath
 from ..errors import TransportError
 from .messages.stamps import duration_from_ns, stamp_from_ns, stamp_to_ns
 from .messages.transforms import pose_message
@@ -23,13 +24,15 @@ MAX_WIDTH_M = 0.08
 
 @dataclass(frozen=True, eq=False)
 class ArmCommand:
-    """What one control tick sends. lead_s: when the arm should be there."""
+    """What one control tick sends. lead_s: when the arm should be there. stop: what it should do after that if no
+    further command comes; None when it rests there."""
 
     q: np.ndarray
     dq: np.ndarray
     base_T_tcp: np.ndarray
     stamp_ns: int
     lead_s: float
+    stop: StopPath | None = None
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,20 @@ class CommandInterface:
 
 
 def _joint_trajectory(command: ArmCommand, names: Names) -> JointTrajectory:
-    """Stamp zero: start at once. One point, which the arm's controller interpolates to.
-
-    Positions only: newer joint trajectory controllers refuse a trajectory that does not end at rest.
-    """
+    """Stamp zero: start at once. The command, then a stop: an arm that no further command reaches comes to rest inside
+    its limits, and the trajectory ends at rest, which newer joint trajectory controllers insist on."""
     msg = JointTrajectory(joint_names=list(names.joints))
-    msg.points.append(
-        JointTrajectoryPoint(
-            positions=_floats(command.q), time_from_start=duration_from_ns(round(1e9 * command.lead_s))
-        )
-    )
+    stop = command.stop
+    msg.points.append(_point(command.lead_s, command.q, command.dq if stop is not None else np.zeros_like(command.q)))
+    if stop is not None:
+        msg.points += [_point(command.lead_s + t, *state) for t, *state in zip(stop.times_s, stop.q, stop.dq)]
     return msg
+
+
+def _point(time_s: float, q: np.ndarray, dq: np.ndarray) -> JointTrajectoryPoint:
+    return JointTrajectoryPoint(
+        positions=_floats(q), velocities=_floats(dq), time_from_start=duration_from_ns(round(1e9 * time_s))
+    )
 
 
 def _joint_target(command: ArmCommand, names: Names) -> JointState:
@@ -127,6 +133,16 @@ def read_joint_trajectory(msg: JointTrajectory, joints: tuple[str, ...]) -> tupl
     return times, _finite(np.array([[p.positions[i] for i in order] for p in msg.points]), "joint trajectory")
 
 
+def read_joint_velocities(msg: JointTrajectory, joints: tuple[str, ...]) -> np.ndarray | None:
+    """Velocities (N, len(joints)) of a joint trajectory in the order of `joints`; None where it has none."""
+    if not any(len(p.velocities) for p in msg.points):
+        return None
+    if any(len(p.velocities) != len(msg.joint_names) for p in msg.points):
+        raise TransportError("joint trajectory needs one velocity a joint at every point, or none at all")
+    order = _order(msg.joint_names, joints, "joint trajectory")
+    return _finite(np.array([[p.velocities[i] for i in order] for p in msg.points]), "joint trajectory")
+
+
 def read_joint_target(msg: JointState, joints: tuple[str, ...]) -> np.ndarray:
     order = _order(msg.name, joints, "joint target")
     if len(msg.position) != len(msg.name):
@@ -154,4 +170,4 @@ def _finite(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def _floats(values: np.ndarray) -> list[float]:
-    return [float(v) for v in values]
+    return values.tolist()

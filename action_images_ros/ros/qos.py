@@ -27,3 +27,5 @@ LATCHED = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOC
 """What a late subscriber must still get: instruction, verdict."""
 
 DIAGNOSTICS = _profile(10, ReliabilityPolicy.RELIABLE)
+TRUTH = _profile(500, ReliabilityPolicy.RELIABLE)
+"""Rows of a record: none may be lost."""

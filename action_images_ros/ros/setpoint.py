@@ -14,38 +14,67 @@ _NEAR_M, _NEAR_RAD = 1e-5, 1e-4
 
 
 class JointSetpoint:
-    """Follows the newest trajectory linearly from where the set point is; holds its last point.
+    """Goes through the newest trajectory from where the set point is; holds its last point.
 
+    As a joint trajectory controller interpolates: cubic where the points have velocities, else linear.
     q (7,) rad: the set point to begin with. Times are any seconds that increase.
     """
 
     def __init__(self, q: np.ndarray) -> None:
-        self._times_s, self._q = np.zeros(1), np.asarray(q, float)[None]
+        self.jump(q, 0.0)
 
     def jump(self, q: np.ndarray, now_s: float) -> None:
         """Ask for q at once."""
         self._times_s, self._q = np.array([now_s]), np.asarray(q, float)[None]
+        self._dq: np.ndarray | None = None
 
-    def follow(self, times_s: np.ndarray, q: np.ndarray, now_s: float) -> None:
-        """Be at q (N, 7) at now_s + times_s (N,). Raises TransportError for times that do not increase."""
+    def follow(self, times_s: np.ndarray, q: np.ndarray, now_s: float, dq: np.ndarray | None = None) -> None:
+        """Be at q (N, 7), with velocities dq (N, 7) where given, at now_s + times_s (N,).
+
+        Raises TransportError for times that do not increase.
+        """
         if len(times_s) == 0 or len(times_s) != len(q) or times_s[0] < 0 or np.any(np.diff(times_s) <= 0):
             raise TransportError(
                 f"trajectory has {len(q)} points at {np.asarray(times_s).tolist()} s; times must increase from 0"
             )
-        here = self.at(now_s)
+        here, speed = self.at(now_s), self.velocity_at(now_s)
         if times_s[0] == 0.0:
-            self._times_s, self._q = now_s + times_s, np.asarray(q, float)
+            self._times_s, self._q, self._dq = now_s + times_s, np.asarray(q, float), dq
         else:
             self._times_s = now_s + np.concatenate([[0.0], times_s])
             self._q = np.concatenate([here[None], q])
+            self._dq = None if dq is None else np.concatenate([speed[None], dq])
 
     def at(self, now_s: float) -> np.ndarray:
         """Set point (7,)."""
+        k, u, h = self._segment(now_s)
+        if h == 0.0:
+            return self._q[k]
+        a, b = self._q[k], self._q[k + 1]
+        if self._dq is None:
+            return a + u * (b - a)
+        va, vb = h * self._dq[k], h * self._dq[k + 1]
+        return a + (b - a) * u * u * (3.0 - 2.0 * u) + u * (1.0 - u) * (va * (1.0 - u) - vb * u)
+
+    def velocity_at(self, now_s: float) -> np.ndarray:
+        """Its rate of change (7,) rad/s."""
+        k, u, h = self._segment(now_s)
+        if h == 0.0:
+            return np.zeros(self._q.shape[1])
+        step = (self._q[k + 1] - self._q[k]) / h
+        if self._dq is None:
+            return step
+        va, vb = self._dq[k], self._dq[k + 1]
+        return 6.0 * step * u * (1.0 - u) + va * (1.0 - u) * (1.0 - 3.0 * u) + vb * u * (3.0 * u - 2.0)
+
+    def _segment(self, now_s: float) -> tuple[int, float, float]:
+        """Index of the segment, where in it in [0, 1], and its length in s; length 0 before the first and after the
+        last point."""
         k = int(np.searchsorted(self._times_s, now_s, side="right"))
         if k == 0 or k == len(self._times_s):
-            return self._q[max(k - 1, 0)]
-        u = (now_s - self._times_s[k - 1]) / (self._times_s[k] - self._times_s[k - 1])
-        return self._q[k - 1] + u * (self._q[k] - self._q[k - 1])
+            return max(k - 1, 0), 0.0, 0.0
+        h = float(self._times_s[k] - self._times_s[k - 1])
+        return k - 1, (now_s - float(self._times_s[k - 1])) / h, h
 
 
 def require_reachable(limits: JointLimits, q: np.ndarray) -> np.ndarray:

@@ -147,9 +147,6 @@ class ExpertPlayer:
         self.played += 1
 
 
-SETTLE_S = 1.0  # the controller must have joint states from after the reset before it takes them as its start
-
-
 def begin_episode(operator: Operator) -> int:
     """Next scene, controller enabled. Returns the episode's number."""
     import json
@@ -158,7 +155,6 @@ def begin_episode(operator: Operator) -> int:
     answer = operator.trigger("sim_cell/reset_scene")
     assert answer.ok, answer.message
     episode = json.loads(answer.message)["episode"]
-    operator.spin_for(SETTLE_S)
     enable(operator)
     return episode
 

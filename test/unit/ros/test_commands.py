@@ -1,11 +1,13 @@
 """Command messages: what the controller makes, the cell reads back; and what a trajectory asks for at each instant."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Float64MultiArray
 
-from action_images_ros.control import FR3_HOME_Q, Fr3Kinematics
+from action_images_ros.control import FR3_HOME_Q, Fr3Kinematics, StopPath
 from action_images_ros.errors import TransportError
 from action_images_ros.geometry.se3 import so3_exp
 from action_images_ros.ros import commands
@@ -73,6 +75,43 @@ def test_a_trajectory_is_followed_from_where_the_set_point_is():
     np.testing.assert_allclose(s.at(12.0), np.full(7, -1.0))
     with pytest.raises(TransportError, match="increase"):
         s.follow(np.array([0.2, 0.1]), np.zeros((2, 7)), 13.0)
+
+
+def test_a_trajectory_with_velocities_is_a_cubic_that_keeps_its_speed_across_a_change():
+    """Ground truth: q = t^3 - t^2 has value and slope known everywhere, and a cubic reproduces it."""
+
+    def q(t):
+        return np.outer(t**3 - t**2, np.ones(7))
+
+    def dq(t):
+        return np.outer(3 * t**2 - 2 * t, np.ones(7))
+
+    s, knots = JointSetpoint(np.zeros(7)), np.array([0.2, 0.7, 1.0])
+    s.follow(knots, q(knots), 5.0, dq(knots))
+    for t in (0.1, 0.35, 0.6, 0.9):
+        np.testing.assert_allclose(s.at(5.0 + t), q(np.array([t]))[0], atol=1e-12)
+        np.testing.assert_allclose(s.velocity_at(5.0 + t), dq(np.array([t]))[0], atol=1e-12)
+    before = s.at(5.5), s.velocity_at(5.5)
+    s.follow(np.array([0.3]), np.ones((1, 7)), 5.5, np.zeros((1, 7)))
+    np.testing.assert_allclose(s.at(5.5), before[0])
+    np.testing.assert_allclose(s.velocity_at(5.5), before[1])
+    np.testing.assert_allclose(s.at(6.0), 1.0)
+    np.testing.assert_array_equal(s.velocity_at(6.0), 0.0)
+
+
+def test_a_trajectory_command_ends_at_rest_with_the_stop_it_was_given():
+    stop = StopPath(np.array([0.03, 0.1]), np.stack([FR3_HOME_Q + 0.01, FR3_HOME_Q + 0.02]), np.zeros((2, 7)))
+    kind = commands.ARM["joint_trajectory"]
+    msg = kind.make(replace(COMMAND, stop=stop), NAMES)
+    times, q = commands.read_joint_trajectory(msg, JOINTS)
+    np.testing.assert_allclose(times, [0.02, 0.05, 0.12])
+    np.testing.assert_array_equal(q, np.vstack([FR3_HOME_Q, stop.q]))
+    np.testing.assert_array_equal(commands.read_joint_velocities(msg, JOINTS), np.vstack([COMMAND.dq, stop.dq]))
+    at_rest = commands.read_joint_velocities(sent("joint_trajectory"), JOINTS)
+    np.testing.assert_array_equal(at_rest, np.zeros((1, 7)))
+    msg.points[1].velocities = []
+    with pytest.raises(TransportError, match="or none at all"):
+        commands.read_joint_velocities(msg, JOINTS)
 
 
 def test_a_pose_is_reached_by_a_small_motion_of_the_joints():
