@@ -6,14 +6,22 @@ The one place from which every node, launch file and data set learns where the c
 
 from __future__ import annotations
 
-import datetime
 import math
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import yaml
 
+from .cell_calibration import (
+    Calibration,
+    CalibrationLimits,
+    plain,
+    read_calibration,
+    read_limits,
+    require_calibrated,
+)
 from .errors import ActionImagesError, ConfigError
 from .geometry import PinholeCamera
 from .geometry.se3 import make, matrix_from_quat, quat_from_matrix
@@ -23,18 +31,19 @@ _CENTRE_SLACK = 0.5
 _QUAT_TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Where a camera pose comes from. date: ISO 8601; method: free text; reproj_rms_px >= 0."""
+class Calibrated(Enum):
+    """REQUIRED: every view has K, base_T_camera and calibration. OPTIONAL: a cell that is about to be calibrated; the
+    calibrator takes a missing K from camera_info."""
 
-    date: str
-    method: str
-    reproj_rms_px: float
+    REQUIRED = "required"
+    OPTIONAL = "optional"
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One calibrated camera. topic: prefix of `color/image_raw` and `color/camera_info`; serial: the device's."""
+    """One camera. topic: prefix of `color/image_raw` and `color/camera_info`; serial: the device's.
+
+    camera, calibration: None only in a cell loaded with Calibrated.OPTIONAL whose file lacks K or calibration."""
 
     name: str
     topic: str
@@ -96,7 +105,8 @@ class Sync:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A robot cell as its file describes it. `views` in the order of the canvas."""
+    """A robot cell as its file describes it. `views` in the order of the canvas. calibration_limits None: those of
+    CalibrationLimits, as far as the calibration says anything about them."""
 
     name: str
     views: tuple[View, ...]
@@ -104,6 +114,7 @@ class Cell:
     arm: Arm = field(default_factory=Arm)
     limits: Limits = field(default_factory=Limits)
     sync: Sync = field(default_factory=Sync)
+    calibration_limits: CalibrationLimits | None = None
 
     @property
     def view_names(self) -> tuple[str, ...]:
@@ -113,10 +124,17 @@ class Cell:
     def cameras(self) -> tuple[PinholeCamera, ...]:
         return tuple(v.camera for v in self.views)
 
+    def require_calibrated(self, today: str | None = None) -> None:
+        """Raise ConfigError, naming every reason, unless the calibration is there, of these cameras, and within the
+        limits. today: ISO 8601 date, needed where the limits have an age."""
+        views = [(v.name, v.serial, v.calibration) for v in self.views]
+        limits = self.calibration_limits
+        require_calibrated(views, limits or CalibrationLimits(), limits is not None, today)
+
     @classmethod
-    def load(cls, path: str | Path) -> Cell:
+    def load(cls, path: str | Path, calibrated: Calibrated = Calibrated.REQUIRED) -> Cell:
         """Raises ConfigError naming file, line, key, what is legal and the remedy."""
-        return _cell(load_yaml(path))
+        return _cell(load_yaml(path), calibrated)
 
     @classmethod
     def parse(cls, text: str, file: str = "cell.yaml") -> Cell:
@@ -130,12 +148,12 @@ class Cell:
         Path(path).write_text(self.to_yaml(), encoding="utf-8")
 
 
-def _cell(root: YamlNode) -> Cell:
-    m = root.mapping(("name", "views", "workspace"), ("arm", "limits", "sync"))
+def _cell(root: YamlNode, calibrated: Calibrated = Calibrated.REQUIRED) -> Cell:
+    m = root.mapping(("name", "views", "workspace"), ("arm", "limits", "sync", "calibration_limits"))
     views = m["views"].entries()
     if len(views) < 2:
         raise m["views"].fail(f"{len(views)} view(s); action images need at least 2 calibrated cameras")
-    read = tuple(_view(name, node) for name, node in views.items())
+    read = tuple(_view(name, node, calibrated) for name, node in views.items())
     for what in ("topic", "serial"):
         seen: dict[str, str] = {}
         for view in read:
@@ -151,24 +169,27 @@ def _cell(root: YamlNode) -> Cell:
         _arm(m.get("arm")),
         _limits(m.get("limits")),
         _sync(m.get("sync")),
+        read_limits(m["calibration_limits"]) if "calibration_limits" in m else None,
     )
 
 
-def _view(name: str, node: YamlNode) -> View:
+def _view(name: str, node: YamlNode, calibrated: Calibrated) -> View:
     if not name.isidentifier():
         raise node.fail(f"view name {name!r} must be letters, digits and underscores: it is part of topic names")
-    if "calibration" not in node.entries():
+    known = ("K", "image_size", "base_T_camera", "calibration")
+    if calibrated is Calibrated.REQUIRED and "calibration" not in node.entries():
         raise node.fail(
-            "has no calibration; calibrate this camera (action-images calibrate), or state date, method and "
+            "has no calibration; calibrate this camera (action-images up calibrate_cameras), or state date, method and "
             "reproj_rms_px of where its pose comes from"
         )
-    m = node.mapping(("topic", "serial", "K", "image_size", "base_T_camera", "calibration"), ("distortion",))
+    required = known if calibrated is Calibrated.REQUIRED else ()
+    m = node.mapping(("topic", "serial", *required), ("distortion", *known))
     topic = m["topic"].text()
     if not topic.startswith("/") or topic.endswith("/") or any(c.isspace() for c in topic):
         raise m["topic"].fail(f"{topic!r} must be an absolute topic prefix such as /camera/{name}")
-    c = m["calibration"].mapping(("date", "method", "reproj_rms_px"))
-    calibration = Calibration(_date(c["date"]), c["method"].text(), c["reproj_rms_px"].number(0.0))
-    return View(name, topic, m["serial"].text(), _camera(node, m), calibration)
+    camera = _camera(node, m) if "K" in m and "image_size" in m else None
+    calibration = read_calibration(m["calibration"]) if "calibration" in m else None
+    return View(name, topic, m["serial"].text(), camera, calibration)
 
 
 def _camera(node: YamlNode, m: dict[str, YamlNode]) -> PinholeCamera:
@@ -188,7 +209,7 @@ def _camera(node: YamlNode, m: dict[str, YamlNode]) -> PinholeCamera:
             f"the principal point ({K[0, 2]:g}, {K[1, 2]:g}) is far outside the {width:g}x{height:g} image; "
             "K and image_size are of different resolutions"
         )
-    pose = _pose(m["base_T_camera"])
+    pose = _pose(m["base_T_camera"]) if "base_T_camera" in m else np.eye(4)
     coefficients = m["distortion"].items() if "distortion" in m else []
     try:
         return PinholeCamera(
@@ -209,17 +230,6 @@ def _pose(node: YamlNode) -> np.ndarray:
             f"has length {length:.4g}; a rotation is a unit quaternion in the order x, y, z, w"
         )
     return make(matrix_from_quat(xyzw), np.array(m["translation_m"].numbers(3)))
-
-
-def _date(node: YamlNode) -> str:
-    if isinstance(node.value, (datetime.date, datetime.datetime)):
-        return node.value.isoformat()
-    text = node.text()
-    try:
-        datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise node.fail(f"{text!r} is no date; write it like 2026-05-26 or 2026-05-26T14:30:00") from None
-    return text
 
 
 def _workspace(node: YamlNode) -> WorkspaceBox:
@@ -273,6 +283,7 @@ def _sync(node: YamlNode | None) -> Sync:
 
 def _plain(cell: Cell) -> dict:
     w = cell.workspace
+    limits = {} if cell.calibration_limits is None else {"calibration_limits": plain(cell.calibration_limits)}
     return {
         "name": cell.name,
         "views": {v.name: _plain_view(v) for v in cell.views},
@@ -290,11 +301,12 @@ def _plain(cell: Cell) -> dict:
         },
         "limits": {k: getattr(cell.limits, k) for k in ("velocity_scale", "acceleration_scale", "jerk_scale")},
         "sync": {"max_skew_s": cell.sync.max_skew_s, "max_age_s": cell.sync.max_age_s},
+        **limits,
     }
 
 
 def _plain_view(view: View) -> dict:
-    camera, c = view.camera, view.calibration
+    camera = view.camera
     return {
         "topic": view.topic,
         "serial": view.serial,
@@ -305,5 +317,5 @@ def _plain_view(view: View) -> dict:
             "translation_m": [float(x) for x in camera.base_T_camera[:3, 3]],
             "quaternion_xyzw": [float(x) for x in quat_from_matrix(camera.base_T_camera[:3, :3])],
         },
-        "calibration": {"date": c.date, "method": c.method, "reproj_rms_px": c.reproj_rms_px},
+        "calibration": plain(view.calibration),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -9,10 +10,13 @@ import numpy as np
 
 from ..errors import CalibrationError
 from .boards import Board, BoardKind
+from .chessboard import grown, marker_corners
 
 _MIN_POINTS = 6
 _MAX_WINDOW_PX = 6
 _BORDER_PX = 2
+_ENLARGED_PX = 1300
+_SHARPENED_PX = 1.5
 _OFF_PLANE_PX = (0.5, 4.0)
 _OFF_PLANE_OF_SQUARE = 0.04
 
@@ -58,35 +62,62 @@ class BoardDetector:
     def detect(self, image: np.ndarray) -> tuple[Detection, ...]:
         """image uint8 (H, W, 3) RGB or (H, W) -> one detection a board seen with at least 6 points, not in one line."""
         gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        found = []
+        gray, found, read = np.ascontiguousarray(gray), [], {}
         for name, board in self._boards.items():
-            charuco = board.kind is BoardKind.CHARUCO
-            ids, uv = (_charuco if charuco else _tags)(self._detectors[name], board, np.ascontiguousarray(gray))
+            if board.kind is BoardKind.CHARUCO:
+                ids, uv = _charuco(lambda scale, b=board: self._markers(gray, b, scale, read), board, gray)
+            else:
+                ids, uv = _tags(self._detectors[name], board, gray)
             keep = _on_one_plane(board, ids, uv)
             if keep.sum() >= _MIN_POINTS and _spans_a_plane(board.points[ids[keep], :2]):
                 found.append(Detection(name, ids[keep], uv[keep]))
         return tuple(found)
 
+    def _markers(self, gray: np.ndarray, board: Board, scale: int, read: dict) -> tuple:
+        """Corners and ids of the markers of this board's dictionary; read once a picture for all boards."""
+        key = board.dictionary, scale
+        if key not in read:
+            name = next(n for n, b in self._boards.items() if b.dictionary == key[0] and b.kind is BoardKind.CHARUCO)
+            corners, ids, _ = self._detectors[name].detectMarkers(gray if scale == 1 else _enlarged(gray))
+            read[key] = corners, np.zeros(0, int) if ids is None else ids.ravel()
+        return read[key]
+
 
 def _detector(board: Board):
     parameters = cv2.aruco.DetectorParameters()
     if board.kind is BoardKind.CHARUCO:
-        charuco = cv2.aruco.CharucoParameters()
-        charuco.minMarkers = 1
-        return cv2.aruco.CharucoDetector(board.cv_board, charuco, parameters)
+        parameters.perspectiveRemovePixelPerCell = 8
+        parameters.perspectiveRemoveIgnoredMarginPerCell = 0.25
+        return cv2.aruco.ArucoDetector(board._dictionary, parameters)
     parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
     parameters.relativeCornerRefinmentWinSize = 0.25
     return cv2.aruco.ArucoDetector(board._dictionary, parameters)
 
 
-def _charuco(detector, board: Board, gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    corners, ids, _, _ = detector.detectBoard(gray)
-    if ids is None or len(ids) < _MIN_POINTS:
-        return np.zeros(0, int), np.zeros((0, 2))
-    ids, uv = ids.ravel().astype(int), np.asarray(corners, np.float32).reshape(-1, 2)
+def _charuco(read: Callable[[int], tuple], board: Board, gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Markers are read in the picture and, where that did not show the whole board, in a sharper one of twice its
+    size."""
     gap = (board.pitch_m - board.marker_m) / 2 / board.pitch_m
-    refined, good = _refined(gray, uv, gap * _square_px(board, ids, uv))
-    return ids[good], refined[good]
+
+    def refine(uv: np.ndarray, square_px: float) -> tuple[np.ndarray, np.ndarray]:
+        return _refined(gray, uv.astype(np.float32), gap * square_px)
+
+    best = np.zeros(0, int), np.zeros((0, 2))
+    for scale in (1, 2) if gray.shape[1] <= _ENLARGED_PX else (1,):
+        corners, ids = read(scale)
+        xy, uv = marker_corners(board, ids, corners)
+        if not len(xy):
+            continue
+        found = grown(gray, board, xy, (uv + 0.5) / scale - 0.5, refine)
+        best = max(best, found, key=lambda f: len(f[0]))
+        if len(best[0]) == len(board.points):
+            break
+    return best
+
+
+def _enlarged(gray: np.ndarray) -> np.ndarray:
+    large = cv2.resize(gray, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    return cv2.addWeighted(large, 2.0, cv2.GaussianBlur(large, (0, 0), _SHARPENED_PX), -1.0, 0)
 
 
 def _tags(detector, board: Board, gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-from ..cell import Calibration, Cell
-from ..errors import CalibrationError
+from ..cell import Cell
+from ..cell_calibration import Calibration, CalibrationLimits, moment
+from ..errors import CalibrationError, ConfigError
 from ..yaml_tree import load_yaml, parse_yaml
 from .file_format import from_yaml, to_plain
 from .result import CalibrationResult
 from .rig import CameraMount
-
-
-@dataclass(frozen=True)
-class CalibrationLimits:
-    """The worst calibration that a cell accepts. max_held_out_mm, max_held_out_deg: median leave-one-pose-out error.
-    max_age_days: None for no limit."""
-
-    max_reproj_rms_px: float = 1.0
-    max_held_out_mm: float = 5.0
-    max_held_out_deg: float = 0.6
-    max_workspace_sd_mm: float = 2.0
-    max_age_days: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +25,10 @@ class StoredCalibration:
     date: str
 
     def __post_init__(self) -> None:
-        _moment(self.date)
+        try:
+            moment(self.date)
+        except ConfigError as error:
+            raise CalibrationError(str(error)) from None
 
     def save(self, path: str | Path) -> None:
         Path(path).write_text(self.to_yaml(), encoding="utf-8")
@@ -75,20 +66,14 @@ def require_usable(
             continue
         if found.camera.serial != serial:
             why.append(f"view {view} was camera {found.camera.serial!r}, now it is {serial!r}")
-        for name, value, limit, unit in (
-            ("reprojection", found.reproj_rms_px, limits.max_reproj_rms_px, "px"),
-            ("leave-one-out error", found.held_out_mm[0], limits.max_held_out_mm, "mm"),
-            ("leave-one-out error", found.held_out_deg[0], limits.max_held_out_deg, "deg"),
-            ("uncertainty at the workspace", found.workspace_sd_mm, limits.max_workspace_sd_mm, "mm"),
-        ):
-            if not value <= limit:
-                why.append(f"view {view}: {name} is {value:.2f} {unit}, this cell's limit is {limit:g} {unit}")
-    if limits.max_age_days is not None:
-        if today is None:
-            raise CalibrationError("the limits have an age; pass today's date")
-        age = (_moment(today) - _moment(stored.date)).total_seconds() / 86400
-        if age > limits.max_age_days:
-            why.append(f"it is {age:.0f} days old, this cell's limit is {limits.max_age_days:g}")
+        excesses = limits.excesses(
+            found.reproj_rms_px, found.held_out_mm[0], found.held_out_deg[0], found.workspace_sd_mm
+        )
+        why += [f"view {view}: {text}" for text in excesses]
+    if limits.max_age_days is not None and today is None:
+        raise CalibrationError("the limits have an age; pass today's date")
+    old = limits.too_old(stored.date, today)
+    why += [old] if old else []
     if why:
         raise CalibrationError(
             f"this calibration must not be used: {'; '.join(why)}. Calibrate again (action-images calibrate)"
@@ -96,7 +81,7 @@ def require_usable(
 
 
 def calibrated_cell(cell: Cell, stored: StoredCalibration) -> Cell:
-    """The cell with camera poses, intrinsics and provenance of its fixed cameras from the calibration.
+    """The cell with camera poses, intrinsics and provenance of its fixed cameras from the calibration, and with limits.
 
     Raises CalibrationError where a view of the cell is missing in the calibration, was another camera, or another size.
     """
@@ -112,19 +97,17 @@ def calibrated_cell(cell: Cell, stored: StoredCalibration) -> Cell:
             raise CalibrationError(
                 f"view {view.name} was calibrated with camera {found.camera.serial!r}; the cell has {view.serial!r}"
             )
-        if found.camera.image_size != view.camera.image_size:
+        if view.camera is not None and found.camera.image_size != view.camera.image_size:
             raise CalibrationError(
                 f"view {view.name} was calibrated at {found.camera.image_size}; the cell runs it at "
                 f"{view.camera.image_size}: calibrate at the size that is used"
             )
-        provenance = Calibration(stored.date, stored.result.method, found.reproj_rms_px)
+        provenance = Calibration(
+            stored.date,
+            stored.result.method,
+            round(found.reproj_rms_px, 4),
+            found.camera.serial,
+            *(round(x, 4) for x in (found.held_out_mm[0], found.held_out_deg[0], found.workspace_sd_mm)),
+        )
         views.append(replace(view, camera=found.pinhole, calibration=provenance))
-    return replace(cell, views=tuple(views))
-
-
-def _moment(text: str) -> datetime.datetime:
-    try:
-        moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except (ValueError, AttributeError):
-        raise CalibrationError(f"date is {text!r}; write it like 2026-05-26 or 2026-05-26T14:30:00") from None
-    return moment if moment.tzinfo is None else moment.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+    return replace(cell, views=tuple(views), calibration_limits=cell.calibration_limits or CalibrationLimits())

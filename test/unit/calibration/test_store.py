@@ -114,7 +114,10 @@ def test_the_cell_file_gets_poses_and_provenance(cell, stored, tmp_path):
         found = stored.result.views[view.name]
         np.testing.assert_allclose(view.camera.base_T_camera, found.parent_T_camera, atol=1e-9)
         assert view.calibration.date == DATE and "joint adjustment of 3 cameras" in view.calibration.method
-        assert view.calibration.reproj_rms_px == pytest.approx(found.reproj_rms_px)
+        assert view.calibration.reproj_rms_px == pytest.approx(found.reproj_rms_px, abs=1e-4)
+        assert view.calibration.serial == view.serial
+        assert view.calibration.held_out_mm == pytest.approx(found.held_out_mm[0], abs=1e-4)
+    read.require_calibrated()
 
 
 def test_another_camera_does_not_get_into_the_cell_file(cell, stored):
