@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--heads", type=int, default=3)
+    parser.add_argument("--frame-channels", type=int, default=32, help="of each future frame on its own (%(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--episodes", type=int, help="read at most this many episodes")
     parser.add_argument(
@@ -75,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
     if args.config:
         copy_frozen_parts(args.config, args.out)
     if args.start_from:
-        trainer.start_from(args.start_from)
+        new = trainer.start_from(args.start_from)
+        if new:
+            print(f"{len(new)} parameters are not in {args.start_from} and start anew: {', '.join(new[:4])} ...")
     if args.resume:
         trainer.resume()
     size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
@@ -128,4 +131,5 @@ def _model_config(args: argparse.Namespace, modes: tuple[str, ...]):
 
     if args.config:
         return dataclasses.replace(ModelConfig.load(args.config), modes=modes)
-    return ModelConfig(modes=modes, conv_canvas=ConvCanvasConfig(args.width, args.channels, args.blocks, args.heads))
+    size = ConvCanvasConfig(args.width, args.channels, args.blocks, args.heads, frame_channels=args.frame_channels)
+    return ModelConfig(modes=modes, conv_canvas=size)

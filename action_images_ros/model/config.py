@@ -38,19 +38,25 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ConvCanvasConfig:
-    """Size of the small denoiser: width of its tokens, channels at the action grid, blocks, attention heads."""
+    """Size of the small denoiser: width of its tokens, channels at the action grid, blocks, attention heads.
+
+    frame_channels: of each future frame on its own, where the canvas has a future; 0 = they are only seen folded
+    together.
+    """
 
     width: int = 192
     channels: int = 64
     blocks: int = 5
     heads: int = 3
     mlp_ratio: int = 4
+    frame_channels: int = 0
 
     def __post_init__(self) -> None:
-        if self.width % self.heads or self.width < 32 or self.blocks < 1 or self.channels % 8:
+        whole = not (self.width % self.heads or self.channels % 8 or self.frame_channels % 8)
+        if not whole or self.width < 32 or self.blocks < 1:
             raise ModelError(
-                f"conv_canvas width {self.width} must be a multiple of heads {self.heads} and at least 32, "
-                f"channels {self.channels} a multiple of 8, blocks {self.blocks} at least 1"
+                f"conv_canvas width {self.width} must be a multiple of heads {self.heads} and at least 32, channels "
+                f"{self.channels} and frame_channels {self.frame_channels} multiples of 8, blocks {self.blocks} > 0"
             )
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..engines.torch_eager import load_denoiser
-from ..errors import ConfigError, DatasetError
+from ..errors import ConfigError, DatasetError, ModelError
 from ..model.canvas import Mode
 from ..model.config import ModelConfig
 from ..model.factory import build_denoiser, save_denoiser
@@ -94,13 +94,22 @@ class Trainer:
         self.samples, self.elapsed_s, self.losses = 0, 0.0, {}
         self.out.mkdir(parents=True, exist_ok=True)
 
-    def start_from(self, directory: Path) -> None:
-        """Take the weights of a model directory of this configuration, to train them on.
+    def start_from(self, directory: Path) -> list[str]:
+        """Take the weights of a model directory, to train them on. Returns the names of parameters that it lacks: they
+        keep their initial values.
 
-        Raises ModelError where they do not fit.
+        Raises ModelError where one of its weights has no place in this model.
         """
-        self.model.load_state_dict(load_denoiser(directory, self.model_config).state_dict())
+        stored = load_denoiser(directory, ModelConfig.load(directory))
+        try:
+            loaded = self.model.load_state_dict(stored.state_dict(), strict=False)
+        except RuntimeError as e:
+            raise ModelError(f"{directory} has weights of other sizes than this model: {e}") from e
+        if loaded.unexpected_keys:
+            raise ModelError(f"{directory} has weights that this model lacks: {', '.join(loaded.unexpected_keys[:5])}; "
+                             "train with the same sizes (see its config.json)")
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        return list(loaded.missing_keys)
 
     def run(
         self,

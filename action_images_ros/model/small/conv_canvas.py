@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..config import ModelConfig
 from ..denoiser import Conditioning, Prediction
 from ..noise import velocity_from_clean
+from .frames import FrameFeatures, FrameHeads
 from .layers import Block, ResBlock, level_features
 
 _RAY_CHANNELS = 6
@@ -33,15 +34,15 @@ class ConvCanvas(nn.Module):
         size, self.config = config.conv_canvas, config
         width, channels = size.width, size.channels
         self.factor = config.pixel_factor
-        self.frame_channels = 3 * self.factor**2
+        self.pixel_channels = 3 * self.factor**2
         self.future = config.chunk_size - 1
         self.level = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.gist = nn.Sequential(nn.Linear(config.text.width, width), nn.SiLU(), nn.Linear(width, width))
         self.future_shown = nn.Parameter(torch.zeros(2, width))
-        self.see = nn.Conv2d(self.frame_channels + _RAY_CHANNELS, channels, 3, padding=1)
+        self.see = nn.Conv2d(self.pixel_channels + _RAY_CHANNELS, channels, 3, padding=1)
         self.look = ResBlock(channels, width)
         self.see_action = nn.Conv2d(3 * config.chunk_size, channels, 3, padding=1)
-        self.see_future = nn.Conv2d(self.future * self.frame_channels, channels, 1)
+        self.see_future = nn.Conv2d(self.future * self.pixel_channels, channels, 1)
         self.in_block = ResBlock(channels, width)
         self.to_tokens = nn.Conv2d(4 * channels, width, 1)
         self.ray_tokens = nn.Sequential(nn.Linear(_RAY_CHANNELS, width), nn.SiLU(), nn.Linear(width, width))
@@ -56,10 +57,16 @@ class ConvCanvas(nn.Module):
         self.out_block = ResBlock(channels, width)
         self.out_norm = nn.GroupNorm(8, channels)
         self.out_action = nn.Conv2d(channels, 3 * config.chunk_size, 3, padding=1)
-        self.out_future = nn.Conv2d(channels, self.future * self.frame_channels, 1)
+        self.out_future = nn.Conv2d(channels, self.future * self.pixel_channels, 1)
         for head in (self.out_action, self.out_future):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
+        if size.frame_channels:
+            seen = self.pixel_channels + _RAY_CHANNELS
+            self.frames = FrameFeatures(self.future, seen, size.frame_channels, channels, width)
+            self.frame_heads = FrameHeads(channels, size.frame_channels, self.pixel_channels)
+        else:
+            self.frames = self.frame_heads = None
 
     def forward(
         self, video: Tensor, action: Tensor, sigma: Tensor, rays: Tensor, text: Tensor, text_mask: Tensor
@@ -79,14 +86,23 @@ class ConvCanvas(nn.Module):
         condition = condition + self.future_shown[int(video.shape[2] > 1)] + self._gist(text, text_mask)
         per_view = condition.repeat_interleave(v, 0)
         first = video[:, :, 0].flatten(0, 1)
+        frames = None
+        if self.frames is not None and video.shape[2] > 1:
+            frames, folded = self.frames(video[:, :, 1:].flatten(0, 1), rays.flatten(0, 1), per_view)
         fine = self._stem(first, video, action.flatten(0, 1), rays.flatten(0, 1), per_view)
+        if frames is not None:
+            fine = fine + folded
         coarse = self._attend(fine, rays, text, text_mask, condition)
         x = self.merge(torch.cat([coarse, fine], 1))
         x = F.silu(self.out_norm(self.out_block(x, per_view)))
-        clean_action = self.out_action(x).unflatten(1, (-1, 3)).unflatten(0, (b, v))
+        clean_action = self.out_action(x).unflatten(1, (-1, 3))
         if video.shape[2] == 1:
-            return clean_action, None
-        change = self.out_future(x).unflatten(1, (self.future, self.frame_channels))
+            return clean_action.unflatten(0, (b, v)), None
+        change = self.out_future(x).unflatten(1, (self.future, self.pixel_channels))
+        if frames is not None:
+            more_action, change = self.frame_heads(x, frames, change)
+            clean_action = torch.cat([clean_action[:, :1], clean_action[:, 1:] + more_action], 1)
+        clean_action = clean_action.unflatten(0, (b, v))
         future = (first[:, None] + change).unflatten(0, (b, v))
         return clean_action, torch.cat([video[:, :, :1], future], 2)
 

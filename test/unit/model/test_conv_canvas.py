@@ -1,5 +1,7 @@
 """The small denoiser: what must and what must not change its answer. Weights are random, zero-initialised ones too."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +10,12 @@ from action_images_ros.model.denoiser import Conditioning
 from action_images_ros.model.small import ConvCanvas
 
 
-@pytest.fixture(scope="module")
-def model(tiny):
+@pytest.fixture(scope="module", params=[0, 8], ids=["folded", "by_frame"])
+def model(tiny, request):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    made = ConvCanvas(tiny).eval()
+    size = replace(tiny.conv_canvas, frame_channels=request.param)
+    made = ConvCanvas(replace(tiny, conv_canvas=size)).eval()
     with torch.no_grad():
         for value in made.parameters():
             if not value.any():
@@ -88,7 +91,8 @@ def test_policy_and_joint_layouts_train_the_same_weights(model, tiny):
 
     policy, joint = trained(1), trained(4)
     assert joint == {n for n, _ in model.named_parameters()}
-    assert {n.split(".")[0] for n in joint - policy} == {"see_future", "out_future"}
+    future = {"see_future", "out_future"} | ({"frames", "frame_heads"} if model.frames is not None else set())
+    assert {n.split(".")[0] for n in joint - policy} == future
 
 
 def test_first_video_frame_is_passed_through(model, tiny):
