@@ -63,6 +63,10 @@ class JointLimiter:
     def last(self) -> JointCommand | None:
         return self._last
 
+    def set_period(self, period_s: float) -> None:
+        """Time from the last command to the next one, where it is not always the same."""
+        self._otg.delta_time = self._input.minimum_duration = period_s
+
     def reset(self, q: np.ndarray) -> None:
         """Start at rest at q (7,)."""
         zero = np.zeros(len(q))
