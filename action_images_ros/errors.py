@@ -33,6 +33,10 @@ class ControlError(ActionImagesError):
     """A target or command that the controller refuses."""
 
 
+class ArmError(ActionImagesError):
+    """The arm cannot be reached, or is in a state in which it must not be commanded."""
+
+
 class CalibrationError(ActionImagesError):
     """A calibration that cannot be computed from its data, or must not be used."""
 
