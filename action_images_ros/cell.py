@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from .camera_settings import CameraSettings, SyncRole, plain_settings, read_settings
 from .cell_calibration import (
     Calibration,
     CalibrationLimits,
@@ -41,15 +42,23 @@ class Calibrated(Enum):
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One camera. topic: prefix of `color/image_raw` and `color/camera_info`; serial: the device's.
+    """One camera. topic: prefix of `color/image_raw` and `color/camera_info`; serial: the device's; driver: how the
+    device is driven.
 
-    camera, calibration: None only in a cell loaded with Calibrated.OPTIONAL whose file lacks K or calibration."""
+    camera, calibration: None only in a cell loaded with Calibrated.OPTIONAL whose file lacks K or calibration;
+    uncalibrated_size is then the image_size that the file gives, if it does."""
 
     name: str
     topic: str
     serial: str
     camera: PinholeCamera
     calibration: Calibration
+    driver: CameraSettings = CameraSettings()
+    uncalibrated_size: tuple[int, int] | None = None
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        return self.uncalibrated_size if self.camera is None else self.camera.image_size
 
     @property
     def image_topic(self) -> str:
@@ -97,10 +106,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sync:
-    """max_skew_s: between the exposures of one matched set; max_age_s: exposure to use."""
+    """max_skew_s: between the exposures of one matched set; max_age_s: exposure to use; max_same_picture_s: how long a
+    camera may repeat one picture to the last bit, which real ones never do, before it counts as stuck; 0: for ever."""
 
     max_skew_s: float = 0.05
     max_age_s: float = 0.5
+    max_same_picture_s: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +165,18 @@ def _cell(root: YamlNode, calibrated: Calibrated = Calibrated.REQUIRED) -> Cell:
     if len(views) < 2:
         raise m["views"].fail(f"{len(views)} view(s); action images need at least 2 calibrated cameras")
     read = tuple(_view(name, node, calibrated) for name, node in views.items())
-    for what in ("topic", "serial"):
+    for what in ("topic", "serial", "frame_id"):
         seen: dict[str, str] = {}
         for view in read:
             other = seen.setdefault(getattr(view, what), view.name)
             if other != view.name:
+                why = " (the last part of the topic names the camera)" if what == "frame_id" else ""
                 raise views[view.name].fail(
-                    f"{what} {getattr(view, what)!r} is also that of view {other}; each camera has its own"
+                    f"{what} {getattr(view, what)!r} is also that of view {other}; each camera has its own{why}"
                 )
+    masters = [v.name for v in read if v.driver.sync is SyncRole.MASTER]
+    if len(masters) > 1:
+        raise m["views"].fail(f"driver.sync is master in {' and '.join(masters)}; one camera gives the pulse")
     return Cell(
         m["name"].text(),
         read,
@@ -183,19 +198,25 @@ def _view(name: str, node: YamlNode, calibrated: Calibrated) -> View:
             "reproj_rms_px of where its pose comes from"
         )
     required = known if calibrated is Calibrated.REQUIRED else ()
-    m = node.mapping(("topic", "serial", *required), ("distortion", *known))
+    m = node.mapping(("topic", "serial", *required), ("distortion", "driver", *known))
     topic = m["topic"].text()
     if not topic.startswith("/") or topic.endswith("/") or any(c.isspace() for c in topic):
         raise m["topic"].fail(f"{topic!r} must be an absolute topic prefix such as /camera/{name}")
     camera = _camera(node, m) if "K" in m and "image_size" in m else None
     calibration = read_calibration(m["calibration"]) if "calibration" in m else None
-    return View(name, topic, m["serial"].text(), camera, calibration)
+    size = _image_size(m["image_size"]) if camera is None and "image_size" in m else None
+    return View(name, topic, m["serial"].text(), camera, calibration, read_settings(m.get("driver")), size)
+
+
+def _image_size(node: YamlNode) -> tuple[int, int]:
+    width, height = node.numbers(2)
+    if width != int(width) or height != int(height) or min(width, height) < 1:
+        raise node.fail(f"[{width}, {height}] must be two positive whole numbers: width, height")
+    return int(width), int(height)
 
 
 def _camera(node: YamlNode, m: dict[str, YamlNode]) -> PinholeCamera:
-    width, height = m["image_size"].numbers(2)
-    if width != int(width) or height != int(height) or min(width, height) < 1:
-        raise m["image_size"].fail(f"[{width}, {height}] must be two positive whole numbers: width, height")
+    width, height = _image_size(m["image_size"])
     K = np.array(m["K"].numbers(9)).reshape(3, 3)
     if K[0, 0] <= 0 or K[1, 1] <= 0 or K[1, 0] != 0 or tuple(K[2]) != (0.0, 0.0, 1.0):
         raise m["K"].fail(
@@ -213,7 +234,7 @@ def _camera(node: YamlNode, m: dict[str, YamlNode]) -> PinholeCamera:
     coefficients = m["distortion"].items() if "distortion" in m else []
     try:
         return PinholeCamera(
-            K, (int(width), int(height)), pose, np.array([c.number() for c in coefficients]) if coefficients else None
+            K, (width, height), pose, np.array([c.number() for c in coefficients]) if coefficients else None
         )
     except ConfigError:
         raise
@@ -278,7 +299,8 @@ def _limits(node: YamlNode | None) -> Limits:
 def _sync(node: YamlNode | None) -> Sync:
     if node is None:
         return Sync()
-    return Sync(**{k: v.number(1e-4, 60.0) for k, v in node.mapping((), ("max_skew_s", "max_age_s")).items()})
+    m = node.mapping((), ("max_skew_s", "max_age_s", "max_same_picture_s"))
+    return Sync(**{k: v.number(0.0 if k == "max_same_picture_s" else 1e-4, 60.0) for k, v in m.items()})
 
 
 def _plain(cell: Cell) -> dict:
@@ -300,13 +322,13 @@ def _plain(cell: Cell) -> dict:
             "table_z_m": w.table_z_m,
         },
         "limits": {k: getattr(cell.limits, k) for k in ("velocity_scale", "acceleration_scale", "jerk_scale")},
-        "sync": {"max_skew_s": cell.sync.max_skew_s, "max_age_s": cell.sync.max_age_s},
+        "sync": {k: getattr(cell.sync, k) for k in ("max_skew_s", "max_age_s", "max_same_picture_s")},
         **limits,
     }
 
 
 def _plain_view(view: View) -> dict:
-    camera = view.camera
+    camera, driver = view.camera, plain_settings(view.driver)
     return {
         "topic": view.topic,
         "serial": view.serial,
@@ -318,4 +340,5 @@ def _plain_view(view: View) -> dict:
             "quaternion_xyzw": [float(x) for x in quat_from_matrix(camera.base_T_camera[:3, :3])],
         },
         "calibration": plain(view.calibration),
+        **({"driver": driver} if driver else {}),
     }

@@ -14,8 +14,9 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 LEVELS = (
     {"errors", "__version__"},
-    {"geometry", "types", "yaml_tree", "cell", "cell_calibration", "streams"},
-    {"codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures", "trajectory_csv"},
+    {"geometry", "types", "yaml_tree", "cell", "cell_calibration", "camera_settings", "streams"},
+    {"cameras", "codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures",
+     "trajectory_csv"},
     {"policy", "training", "sim", "overlay"},
     {"ros"},
     {"nodes", "cli", "bench"},
@@ -26,6 +27,8 @@ NEIGHBOURS = {
     ("types", "geometry"): "images travel with the cameras that took them",
     ("cell", "geometry"): "a cell is calibrated cameras",
     ("cell", "cell_calibration"): "a cell says where its camera poses come from",
+    ("cell", "camera_settings"): "a cell says how its cameras are driven",
+    ("camera_settings", "yaml_tree"): "read with the line of every error",
     ("cell_calibration", "yaml_tree"): "read with the line of every error",
     ("cell", "yaml_tree"): "a cell is read from YAML, with the line of every error",
     ("streams", "types"): "a history is one of robot states",

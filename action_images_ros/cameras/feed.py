@@ -1,0 +1,159 @@
+"""Keeps one camera going: reads, stamps and checks its frames; reopens it with growing pauses when it is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from ..errors import CameraError, ConfigError
+from .clock import ClockReport, DeviceClock
+from .frames import Camera, CameraDescription, CameraFrame, RawFrame
+from .gate import FrameGate, Gated
+
+
+class FeedState(str, Enum):
+    OPENING = "opening"
+    STREAMING = "streaming"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Pauses before the attempts to reopen: first_s, then each `factor` times longer, at most longest_s."""
+
+    first_s: float = 0.5
+    longest_s: float = 8.0
+    factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.first_s <= self.longest_s and self.factor >= 1):
+            raise ConfigError(
+                f"back-off of {self.first_s} s to {self.longest_s} s by {self.factor} is not one: "
+                "0 < first_s <= longest_s and factor >= 1"
+            )
+
+    def pause_s(self, attempt: int) -> float:
+        """Before attempt 0, 1, ..."""
+        return min(self.longest_s, self.first_s * self.factor ** min(attempt, 64))
+
+
+@dataclass(frozen=True)
+class FeedReport:
+    """attempts: to reopen since it was lost; connections: how often it was opened; reason: why it is lost."""
+
+    state: FeedState
+    reason: str
+    attempts: int
+    connections: int
+    description: CameraDescription | None
+    clock: ClockReport
+    counts: dict[Gated, int]
+    lost: int
+
+
+class CameraFeed:
+    """open_camera: opens the device, CameraError where it cannot be; deliver: takes every new frame, in the thread that
+    calls `run`; now_ns: host time; silent_s: without a frame for so long, the camera is lost."""
+
+    def __init__(
+        self,
+        open_camera: Callable[[], Camera],
+        deliver: Callable[[CameraFrame], None],
+        now_ns: Callable[[], int],
+        max_age_s: float,
+        silent_s: float = 1.0,
+        stamp_offset_s: float = 0.0,
+        backoff: Backoff = Backoff(),
+    ) -> None:
+        self._open_camera, self._deliver, self._now_ns = open_camera, deliver, now_ns
+        self._silent_s, self._offset_ns, self._backoff = silent_s, round(1e9 * stamp_offset_s), backoff
+        self._clock, self._gate = DeviceClock(), FrameGate(max_age_s)
+        self._depth_number = -1
+        self._camera: Camera | None = None
+        self._state, self._reason, self._attempts, self._connections = FeedState.OPENING, "", 0, 0
+        self._description: CameraDescription | None = None
+
+    def open(self) -> CameraDescription:
+        """Open the device now, in the calling thread. Raises CameraError."""
+        self._camera = self._open_camera()
+        self._description = self._camera.description
+        self._connections += 1
+        self._gate.begin()
+        self._clock.begin()
+        self._depth_number = -1
+        self._state, self._reason, self._attempts = FeedState.STREAMING, "", 0
+        return self._description
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set; opens the camera where `open` has not."""
+        try:
+            while not stop.is_set():
+                if self._camera is None and not self._reopen(stop):
+                    return
+                self._read(stop)
+                self.close()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            try:
+                camera.close()
+            except CameraError as error:
+                self._reason = self._reason or str(error)
+
+    def report(self) -> FeedReport:
+        """Of now; from any thread."""
+        return FeedReport(
+            self._state,
+            self._reason,
+            self._attempts,
+            self._connections,
+            self._description,
+            self._clock.report(),
+            dict(self._gate.counts),
+            self._gate.lost,
+        )
+
+    def _reopen(self, stop: threading.Event) -> bool:
+        """False: `stop` came first."""
+        pause_s = self._backoff.pause_s(0) if self._connections else 0.0
+        while not stop.wait(pause_s):
+            try:
+                self.open()
+                return True
+            except CameraError as error:
+                self._reason = str(error)
+                self._attempts += 1
+                pause_s = self._backoff.pause_s(self._attempts)
+        return False
+
+    def _read(self, stop: threading.Event) -> None:
+        """Until the camera is silent, fails, or `stop`."""
+        while not stop.is_set():
+            try:
+                raw = self._camera.read(self._silent_s)
+            except CameraError as error:
+                self._state, self._reason = FeedState.LOST, str(error)
+                return
+            if raw is None:
+                self._state, self._reason = FeedState.LOST, f"no frame for {self._silent_s:g} s"
+                return
+            frame = self._checked(raw)
+            if frame is not None:
+                self._deliver(frame)
+
+    def _checked(self, raw: RawFrame) -> CameraFrame | None:
+        now_ns, restarts = self._now_ns(), self._clock.restarts
+        stamp_ns = self._clock.stamp(raw.device_ns, now_ns, raw.domain) - raw.middle_ns + self._offset_ns
+        if self._clock.restarts != restarts:
+            self._gate.begin()
+        if self._gate.admit(raw.number, raw.device_ns, stamp_ns, now_ns) is not Gated.PASSED:
+            return None
+        depth = raw.depth if raw.depth is not None and raw.depth_number > self._depth_number else None
+        if depth is not None:
+            self._depth_number = raw.depth_number
+        return CameraFrame(stamp_ns, raw.color, depth)
