@@ -19,7 +19,7 @@ from .paths import config_file
 PACKAGE = "action_images_ros"
 COMMAND_INTERFACES = ("joint_trajectory", "joint_target", "joint_positions", "cartesian_pose")
 GRIPPER_INTERFACES = ("position", "position_trajectory", "gripper_command", "franka_gripper", "none")
-CONSOLES = ("none", "log")
+CONSOLES = ("none", "log", "web")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ POLICY_ARGUMENTS = (
     Argument("instruction", "", "instruction to start with; empty: wait for the topic `instruction`"),
     Argument("autostart", "true", "configure and activate the nodes; false leaves that to a lifecycle manager", _TRUTH),
     Argument("speed_factor", "0.2", "playback speed of the policy's motion, 1 = its own; begin low on a real arm"),
-    Argument("console", "none", "log: the nodes' output on the screen as well as in the log files", CONSOLES),
+    Argument("console", "none", "log: the nodes' output on the screen too; web: the operator's live page", CONSOLES),
+    Argument("console_host", "127.0.0.1", "address of the live page; any other than this machine's own needs its token"),
+    Argument("console_port", "8080", "TCP port of the live page; its stop button has the next one"),
 )
 
 SIM_ARGUMENTS = (
@@ -151,7 +153,22 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     ]
     if values["sim"] == "true":
         nodes.insert(0, _node("sim_cell", {"cell": str(cell_path)}))
+    if values["console"] == "web":
+        nodes += console_nodes(values, str(cell_path), model)
     return tuple(nodes)
+
+
+def console_nodes(values: Mapping[str, str], cell: str, model: str) -> tuple[NodeSpec, ...]:
+    """The operator's page, and its stop button in a process of its own.
+
+    The graph goes on without the page, but ends, and with it brings the arm to rest, when the stop button is lost.
+    """
+    port = _number("console_port", values["console_port"], int)
+    page = {"cell": cell, "model": model, "host": values["console_host"], "port": port, "stop_port": port + 1}
+    return (
+        _node("stop_button", {"host": values["console_host"], "port": port + 1}),
+        _replace(_node("console", page), required=False),
+    )
 
 
 def sim_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
