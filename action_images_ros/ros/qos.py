@@ -17,6 +17,9 @@ IMAGE_OUT = _profile(4, ReliabilityPolicy.RELIABLE)
 IMAGE_IN = _profile(4, ReliabilityPolicy.BEST_EFFORT)
 """Subscribers to images: match a reliable and a best-effort driver."""
 
+NEWEST_IN = _profile(1, ReliabilityPolicy.BEST_EFFORT)
+"""Subscribers that show: only the newest counts, and nobody waits for them."""
+
 STATE = _profile(10, ReliabilityPolicy.RELIABLE)
 STATE_IN = _profile(10, ReliabilityPolicy.BEST_EFFORT)
 TARGETS = _profile(2, ReliabilityPolicy.RELIABLE)
