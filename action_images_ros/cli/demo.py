@@ -45,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--command-interface", default="joint_trajectory", help="see `up policy --show-args`")
     parser.add_argument("--timeout", type=float, default=40.0, help="seconds an episode may take (%(default)s)")
     parser.add_argument("--keep-open", action="store_true", help="leave the graph running afterwards, until Ctrl-C")
+    parser.add_argument("--console", action="store_true", help="the operator's live page; implies --keep-open")
+    parser.add_argument("--console-port", type=int, default=8080, help="of that page (%(default)s); the next one, too")
     parser.add_argument("--out", type=Path, help="directory for cell file, film, pictures, logs (runs/<time>)")
     parser.add_argument("--verbose", action="store_true", help="show the nodes' output")
 
@@ -126,13 +128,15 @@ class _Demo:
                 f"{len(graph) - len(runner.left_out)} processes; everything about this run is in {self._out}",
                 flush=True,
             )
+            if self._args.console:
+                print(f"  live page: http://localhost:{self._args.console_port}/", flush=True)
             witness = Witness(operator.node, self._cell, self._config, _FILM_HZ)
             for report, role in _ROLE.items():
                 operator.until(lambda r=report: operator.active(r), f"{role} to become active", _START_S)
                 print(f"  {role.split(' (')[0]} is up", flush=True)
             results = [self._episode(operator, witness) for _ in range(self._args.episodes)]
             self._conclude(operator, results)
-            if self._args.keep_open:
+            if self._args.keep_open or self._args.console:
                 self._stay(operator)
         return 0 if all(r.outcome == "success" for r in results) else 1
 
@@ -143,6 +147,7 @@ class _Demo:
         graph = policy_graph({
             "sim": "true", "model": str(self._model), "engine": a.engine, "cell": str(self._cell_file),
             "speed_factor": str(a.speed), "command_interface": a.command_interface,
+            "console": "web" if a.console else "none", "console_port": str(a.console_port),
         })  # fmt: skip
         cell = {"task": a.task, "seed": a.seed, "split": "test", "timeout_s": float(a.timeout)}
         return tuple(
