@@ -14,12 +14,14 @@ ENGINES = {
     "openvino": "action_images_ros.engines.openvino_cpu",
     "onnxruntime": "action_images_ros.engines.onnxruntime_cpu",
     "torch": "action_images_ros.engines.torch_eager",
+    "torch-compile": "action_images_ros.engines.torch_compiled",
 }
 """Engine name -> module with `PRECISIONS`, `available()` and `serves(directory)` ("" or what is missing) and
-`load(directory, config, options) -> Denoiser`."""
+`load(directory, config, options) -> Denoiser`. It may have `unfit(config, options)`, where its precisions depend on the
+model, and `only_by_name()`: why `auto` passes over it on this machine."""
 
-PREFERENCE = ("openvino", "onnxruntime", "torch")
-"""Order of `auto`: fastest first, as `action-images bench policy` measures."""
+PREFERENCE = ("torch-compile", "openvino", "onnxruntime", "torch")
+"""Order of `auto`: fastest first, as `action-images bench policy` and `bench engine` measure."""
 
 
 def load_engine(name: str, directory: Path, config: ModelConfig,
@@ -33,14 +35,18 @@ def load_engine(name: str, directory: Path, config: ModelConfig,
     reasons = []
     for candidate in PREFERENCE if name == "auto" else (name,):
         module = importlib.import_module(ENGINES[candidate])
-        missing = module.available() or module.serves(Path(directory)) or _unfit(module, options)
+        missing = module.available() or module.serves(Path(directory)) or _unfit(module, config, options)
+        if name == "auto" and not missing and hasattr(module, "only_by_name"):
+            missing = module.only_by_name(config)
         if not missing:
             return candidate, module.load(Path(directory), config, options)
         reasons.append(f"{candidate}: {missing}")
     raise EngineError(f"no engine for {directory}; " + "; ".join(reasons))
 
 
-def _unfit(module, options: EngineOptions) -> str:
+def _unfit(module, config: ModelConfig, options: EngineOptions) -> str:
+    if hasattr(module, "unfit"):
+        return module.unfit(config, options)
     if options.precision in module.PRECISIONS:
         return ""
     return f"it has no precision {options.precision.value}; legal: {', '.join(p.value for p in module.PRECISIONS)}"

@@ -16,7 +16,7 @@ from .options import EngineOptions, Precision
 
 __all__ = ["PRECISIONS", "available", "load", "serves"]
 
-PRECISIONS = tuple(Precision)
+PRECISIONS = (Precision.AUTO, Precision.F32, Precision.BF16)
 
 
 def available() -> str:

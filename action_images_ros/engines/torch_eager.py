@@ -1,4 +1,4 @@
-"""The denoiser in torch, eager, on the CPU."""
+"""The denoiser in torch, eager, on the CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import EngineError, ModelError
 from ..model.config import ModelConfig
 from ..model.denoiser import Conditioning, Denoiser
 from ..model.recent import Recent
@@ -16,6 +16,7 @@ from .options import EngineOptions, Precision
 from .weights import TensorSpec, read_weights, weights_path
 
 PRECISIONS = (Precision.AUTO, Precision.F32)
+WAN_PRECISIONS = tuple(Precision)
 _CONDITIONINGS = 4
 
 
@@ -30,28 +31,92 @@ def serves(directory: Path) -> str:
     return ""
 
 
+def unfit(config: ModelConfig, options: EngineOptions) -> str:
+    """ "" where the precision serves this denoiser: reduced ones are for the Wan-style transformer."""
+    legal = WAN_PRECISIONS if config.denoiser == "wan" else PRECISIONS
+    if options.precision in legal:
+        return ""
+    return f"it has no precision {options.precision.value}; legal: {', '.join(p.value for p in legal)}"
+
+
 def load(directory: Path, config: ModelConfig, options: EngineOptions = EngineOptions()) -> Denoiser:
-    """Raises ModelError where weights are missing or do not fit the configuration."""
+    """On the CPU one denoising step a call, on a GPU all of them without leaving it.
+
+    Raises ModelError where weights are missing or do not fit the configuration, EngineError where the device lacks
+    memory or the precision.
+    """
+    device = prepare(options)
+    module = load_placed(directory, config, options.precision, device)
+    if device.type == "cpu":
+        return TorchEager(module)
+    from .torch_device import TorchDevice
+
+    return TorchDevice(module, device, capture=False)
+
+
+def prepare(options: EngineOptions):
+    """Set torch's threads; the device that the options mean. Raises EngineError for a GPU that is not there."""
     # Read when torch's OpenMP runtime is loaded: waiting threads sleep instead of spinning beside a control loop.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     import torch
 
     torch.set_num_threads(options.thread_count)
-    return TorchEager(load_denoiser(directory, config))
+    found = torch.cuda.is_available()
+    if options.device == "cuda" and not found:
+        raise EngineError("device is cuda, but torch sees no GPU: install a CUDA build of torch and the driver, or use "
+                          "device cpu")
+    return torch.device("cuda" if found and options.device != "cpu" else "cpu")
 
 
-def load_denoiser(directory: Path, config: ModelConfig):
-    """The torch module of any model directory, in eval mode.
+def load_placed(directory: Path, config: ModelConfig, precision: Precision, device, fused: bool = False):
+    """The torch module on its device in its precision. AUTO: bfloat16 for the Wan-style transformer on a GPU, else
+    float32. fused: fewer, larger matrix products (`model.wan.fused`)."""
+    from .resident import device_faults
+
+    with device_faults(device):
+        if config.denoiser != "wan":
+            return load_module(directory, config).to(device)
+        return place_wan(load_denoiser(directory, config, wan_dtype(precision, device), device), precision, fused)
+
+
+def place_wan(module, precision: Precision, fused: bool):
+    """Fuse and quantise a loaded WanDenoiser in place, as asked for."""
+    if fused:
+        from ..model.wan.fused import fuse
+
+        fuse(module.transformer)
+    if precision is Precision.FP8:
+        from ..model.wan.fp8 import quantise
+
+        quantise(module.transformer)
+    module.forget()
+    return module
+
+
+def wan_dtype(precision: Precision, device):
+    """Of the weights that `precision` does not quantise."""
+    import torch
+
+    reduced = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return {Precision.AUTO: reduced, Precision.F32: torch.float32, Precision.F16: torch.float16}.get(
+        precision, torch.bfloat16)
+
+
+def load_denoiser(directory: Path, config: ModelConfig, dtype=None, device="cpu"):
+    """The torch module of any model directory, in eval mode. dtype, device: of the Wan-style transformer; default
+    float32.
 
     Raises ModelError where anything is missing or does not fit.
     """
     if config.denoiser != "wan":
         return load_module(directory, config)
     try:
+        import torch
+
         from ..model.wan.denoiser import load_wan
     except ModuleNotFoundError as e:
         raise ModelError(f"denoiser 'wan' needs {e.name}: pip install 'action_images_ros[train]'") from e
-    return load_wan(directory, config)
+    return load_wan(directory, config, dtype or torch.float32, device)
 
 
 def load_module(directory: Path, config: ModelConfig):

@@ -70,8 +70,9 @@ class FrameCodecs:
     action: FrameCodec
 
 
-def make_frame_codecs(config: ModelConfig, directory: Path | None = None) -> FrameCodecs:
-    """directory: the model directory, whose `vae/` the Wan VAE is read from; plain pixels need none.
+def make_frame_codecs(config: ModelConfig, directory: Path | None = None, device="cpu") -> FrameCodecs:
+    """directory: the model directory, whose `vae/` the Wan VAE is read from; plain pixels need none. device: torch's,
+    of the VAE.
 
     Raises ModelError where the VAE is missing, damaged, or not the one that the configuration describes.
     """
@@ -83,7 +84,7 @@ def make_frame_codecs(config: ModelConfig, directory: Path | None = None) -> Fra
         from .wan.vae import load_vae
     except ModuleNotFoundError as e:
         raise ModelError(f"frame_codec 'wan_vae' needs {e.name}: pip install 'action_images_ros[train]'") from e
-    codec = load_vae(Path(directory), config)
+    codec = load_vae(Path(directory), config, device)
     return FrameCodecs(codec, codec)
 
 

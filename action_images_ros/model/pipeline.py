@@ -64,11 +64,12 @@ class Pipeline:
 
     @classmethod
     def from_directory(cls, directory: Path, config: ModelConfig, denoiser: Denoiser) -> Pipeline:
-        """With the frame codec and the text encoder of a model directory.
+        """With the frame codec and the text encoder of a model directory; a VAE is put on the denoiser's device.
 
         Raises ModelError where one is missing or does not fit the configuration.
         """
-        return cls(config, denoiser, make_text_encoder(config.text, directory), make_frame_codecs(config, directory))
+        codecs = make_frame_codecs(config, directory, getattr(denoiser, "device", "cpu"))
+        return cls(config, denoiser, make_text_encoder(config.text, directory), codecs)
 
     def action_cameras(self, cameras: Sequence[PinholeCamera]) -> tuple[PinholeCamera, ...]:
         """The cameras of the action images: crop and resize carried along.

@@ -33,12 +33,20 @@ def sample(denoiser: Denoiser, given: Canvas, layout: CanvasLayout, conditioning
     """Generate what `layout` does not give.
 
     given: latents whose clean frames are true; the others are ignored. on_step(done, total) reports progress.
-    without_instruction: needed where `config` asks for guidance. Raises EngineError where the denoiser returns NaN or
-    infinity: such a chunk must never reach an arm.
+    without_instruction: needed where `config` asks for guidance. A denoiser with a method `sample` (one that keeps the
+    canvas on its device: `engines.resident`) runs all steps itself, from the same noise. Raises EngineError where the
+    denoiser returns NaN or infinity: such a chunk must never reach an arm.
     """
     video_mask, action_mask = layout.video_mask(given.video), layout.action_mask(given.action)
     video = restore_clean(rng.standard_normal(given.video.shape, np.float32), given.video, video_mask)
     action = restore_clean(rng.standard_normal(given.action.shape, np.float32), given.action, action_mask)
+    whole = getattr(denoiser, "sample", None)
+    if whole is not None:
+        made = whole(Canvas(video, action), given, layout, conditioning, config, without_instruction)
+        _require_finite(made)
+        if on_step is not None:
+            on_step(config.denoising_steps, config.denoising_steps)
+        return made
     sigmas = noise_levels(config)
     for step, (sigma, next_sigma) in enumerate(zip(sigmas[:-1], sigmas[1:])):
         level = np.full(len(given.action), sigma, np.float32)
@@ -50,10 +58,15 @@ def sample(denoiser: Denoiser, given: Canvas, layout: CanvasLayout, conditioning
             action = restore_clean(action + width * v_action, given.action, action_mask)
         if on_step is not None:
             on_step(step + 1, config.denoising_steps)
-    if not (np.all(np.isfinite(video)) and np.all(np.isfinite(action))):
+    made = Canvas(video, action)
+    _require_finite(made)
+    return made
+
+
+def _require_finite(made: Canvas) -> None:
+    if not (np.all(np.isfinite(made.video)) and np.all(np.isfinite(made.action))):
         raise EngineError("the denoiser returned NaN or infinity; the chunk is dropped: "
                           "verify the engine with `action-images bench policy --verify`")
-    return Canvas(video, action)
 
 
 def _velocity(denoiser: Denoiser, state: tuple, conditioning: Conditioning, without: Conditioning | None,

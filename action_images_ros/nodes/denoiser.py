@@ -19,6 +19,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from ..cell import Cell, View
 from ..control import FR3_HOME_Q, Fr3Kinematics
+from ..engines import ENGINES
 from ..engines.options import EngineOptions, Precision
 from ..errors import ActionImagesError, ConfigError, ModelError, TransportError
 from ..geometry.se3 import interpolate
@@ -48,7 +49,7 @@ _IDLE_S = 0.5
 _READY_S = 600.0
 _ASK_S = 0.1
 _JOIN_S = 2.0
-_ENGINES = ("auto", "openvino", "onnxruntime", "torch")
+_ENGINES = ("auto", *ENGINES)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,18 @@ class WanCache:
     def block(self, i: int) -> BlockConditions:
         return BlockConditions(self.camera[i], self.text_k[i], self.text_v[i])
 
+    def cloned(self) -> WanCache:
+        """The same with tensors of its own, without a schedule."""
+        return WanCache(*(x.clone() for x in self._tensors()), self.grid)
+
+    def copy_(self, other: WanCache) -> None:
+        """Take over the values of a cache of the same shapes; the tensors stay where they are."""
+        for mine, given in zip(self._tensors(), other._tensors()):
+            mine.copy_(given)
+
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.camera, self.text_k, self.text_v, self.cos, self.sin
+
     def modulation(self, step: int) -> WanModulation:
         if not 0 <= step < len(self.schedule):
             raise ModelError(f"denoising step {step} is not in this cache; it holds {len(self.schedule)} noise levels: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -46,10 +47,19 @@ class WanDenoiser(nn.Module):
         if self.training or torch.is_grad_enabled():
             made = self.transformer(latents, MODEL_TIME * sigma, _cameras(conditioning, *frames), _words(conditioning))
         else:
-            cache = self._caches.get((conditioning, *frames), lambda: self._precompute(conditioning, *frames))
+            cache = self.cache_of(conditioning, *frames)
             made = self.transformer.forward_cached(latents, self._modulation(sigma), cache)
-        of_video, of_action = unpack(made.to(latents.dtype).transpose(1, 2), video.shape[1], frames[0])
-        return of_video if frames[0] > 1 else None, of_action if frames[1] else None
+        return _segments(made.to(latents.dtype), video.shape[1], frames)
+
+    def steps(self, conditioning: Conditioning, levels: Sequence[float], batch: int, video_frames: int,
+              action_frames: int) -> WanSteps:
+        """What `model.steps` asks for. One noise level serves the whole batch."""
+        return WanSteps(self, conditioning, levels, (video_frames, action_frames))
+
+    def cache_of(self, conditioning: Conditioning, video_frames: int, action_frames: int) -> WanCache:
+        """Everything that does not depend on the canvas or its noise level, kept while the conditioning is in use."""
+        return self._caches.get((conditioning, video_frames, action_frames),
+                                lambda: self._precompute(conditioning, video_frames, action_frames))
 
     def forget(self) -> None:
         """Drop what was computed with weights that are no more."""
@@ -74,7 +84,28 @@ class WanDenoiser(nn.Module):
         return self._modulations.get(levels, lambda: self.transformer.modulate(MODEL_TIME * sigma[:1]))
 
 
-def load_wan(directory: Path, config: ModelConfig) -> WanDenoiser:
+class WanSteps:
+    """The steps of one schedule (`model.steps.Steps`): conditions and modulations as tensors that stay in place."""
+
+    def __init__(self, denoiser: WanDenoiser, conditioning: Conditioning, levels: Sequence[float],
+                 frames: tuple[int, int]) -> None:
+        self._denoiser, self._frames = denoiser, frames
+        self._cache = denoiser.cache_of(conditioning, *frames).cloned()
+        of = conditioning.rays.device
+        self._modulations = [denoiser.transformer.modulate(MODEL_TIME * torch.tensor([level], device=of))
+                             for level in levels]
+
+    def velocity(self, k: int, video: Tensor, action: Tensor):
+        latents = pack(video, action).transpose(1, 2)
+        made = self._denoiser.transformer.forward_cached(latents, self._modulations[k], self._cache)
+        return _segments(made.to(latents.dtype), video.shape[1], self._frames)
+
+    def replace(self, conditioning: Conditioning) -> None:
+        self._cache.copy_(self._denoiser.cache_of(conditioning, *self._frames))
+
+
+def load_wan(directory: Path, config: ModelConfig, dtype: torch.dtype = torch.float32,
+             device: str | torch.device = "cpu") -> WanDenoiser:
     """The denoiser of a model directory, from `directory`/transformer, in eval mode.
 
     Raises ModelError where it is missing, damaged, or not the one that the configuration describes.
@@ -83,7 +114,7 @@ def load_wan(directory: Path, config: ModelConfig) -> WanDenoiser:
     if not folder.is_dir():
         raise ModelError(f"{directory} has no {TRANSFORMER_FOLDER}/; make it with "
                          f"`action-images convert CHECKPOINT {folder}`, or train")
-    return WanDenoiser(config, load_transformer(folder)).eval()
+    return WanDenoiser(config, load_transformer(folder, dtype, device)).eval()
 
 
 def require_sizes(config: ModelConfig, transformer: WanActionTransformer) -> None:
@@ -95,6 +126,12 @@ def require_sizes(config: ModelConfig, transformer: WanActionTransformer) -> Non
     if odd:
         raise ModelError(f"the transformer is not the one of the model's config.json: {'; '.join(odd)}. "
                          "Set section wan (and text.width) to the transformer's sizes")
+
+
+def _segments(packed: Tensor, views: int, frames: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
+    """Velocity (B, C, V (Fv + Fa), h, w) -> of video and of action, None where nothing of that kind is generated."""
+    of_video, of_action = unpack(packed.transpose(1, 2), views, frames[0])
+    return of_video if frames[0] > 1 else None, of_action if frames[1] else None
 
 
 def _plain(value):

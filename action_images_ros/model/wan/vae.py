@@ -14,7 +14,7 @@ from diffusers import AutoencoderKLWan
 from ...errors import EngineError, ModelError
 from ..compression import COMPRESSIONS, Compression
 from ..config import ModelConfig
-from ..frames import image_of, signal_of
+from ..frames import signal_of
 
 VAE_FOLDER = "vae"
 
@@ -26,8 +26,8 @@ class WanVaeCodec:
         self.vae = vae.eval().requires_grad_(False)
         self.compression = compression_of(vae)
         shape = (1, -1, 1, 1, 1)
-        self._mean = torch.tensor(vae.config.latents_mean).reshape(shape)
-        self._std = torch.tensor(vae.config.latents_std).reshape(shape)
+        self._mean = torch.tensor(vae.config.latents_mean, device=vae.device).reshape(shape)
+        self._std = torch.tensor(vae.config.latents_std, device=vae.device).reshape(shape)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """(..., T, H, W, 3) uint8 -> (..., F, C, h, w) float32. Raises ModelError where T, H or W do not fit."""
@@ -43,28 +43,34 @@ class WanVaeCodec:
         videos = np.ascontiguousarray(np.moveaxis(signal.reshape(-1, *signal.shape[-4:]), -1, 1), np.float32)
         with torch.inference_mode():
             # One video after the other: activations of one at full size already take gigabytes.
-            latents = [self.vae.encode(self._tensor(v)).latent_dist.mode().cpu().float() for v in videos]
+            latents = [self.vae.encode(self._tensor(v)).latent_dist.mode().float() for v in videos]
             made = ((torch.cat(latents) - self._mean) / self._std).transpose(1, 2)
-        return np.ascontiguousarray(made.numpy()).reshape(*lead, *made.shape[1:])
+        return np.ascontiguousarray(made.cpu().numpy()).reshape(*lead, *made.shape[1:])
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """(..., F, C, h, w) -> (..., T, H, W, 3) uint8. Raises EngineError where the VAE makes NaN or infinity."""
         lead = latents.shape[:-4]
         z = torch.from_numpy(np.ascontiguousarray(latents.reshape(-1, *latents.shape[-4:]))).transpose(1, 2)
         with torch.inference_mode():
-            z = z * self._std + self._mean
-            made = torch.cat([self.vae.decode(self._tensor(x)).sample.cpu().float() for x in z]).movedim(1, -1).numpy()
-        if not np.all(np.isfinite(made)):
+            z = z.to(self.vae.device) * self._std + self._mean
+            made = np.stack([self._picture(self.vae.decode(self._tensor(x)).sample[0]) for x in z])
+        return made.reshape(*lead, *made.shape[1:])
+
+    def _picture(self, signal: torch.Tensor) -> np.ndarray:
+        """(3, T, H, W) in about [-1, 1] -> (T, H, W, 3) uint8, rounded on the device: a quarter of the transfer."""
+        signal = signal.float()
+        if not bool(torch.isfinite(signal).all()):
             raise EngineError("the VAE returned NaN or infinity; its weights are damaged, or their type is too narrow: "
                               "copy vae/ again")
-        return image_of(made.reshape(*lead, *made.shape[1:]))
+        levels = ((signal + 1.0) * 127.5).clamp(0, 255).round().to(torch.uint8)
+        return levels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
 
     def _tensor(self, one) -> torch.Tensor:
         return torch.as_tensor(one)[None].to(self.vae.device, self.vae.dtype)
 
 
-def load_vae(directory: Path, config: ModelConfig) -> WanVaeCodec:
-    """The VAE of `directory`/vae, as diffusers stores it.
+def load_vae(directory: Path, config: ModelConfig, device: str | torch.device = "cpu") -> WanVaeCodec:
+    """The VAE of `directory`/vae, as diffusers stores it, in float32 on `device`.
 
     Raises ModelError where anything is missing or does not fit.
     """
@@ -87,7 +93,7 @@ def load_vae(directory: Path, config: ModelConfig) -> WanVaeCodec:
     if vae.config.z_dim != config.wan.latent_channels:
         raise ModelError(f"{folder} has {vae.config.z_dim} latent channels, config.json says wan.latent_channels "
                          f"{config.wan.latent_channels}; they must be of one model")
-    return WanVaeCodec(vae)
+    return WanVaeCodec(vae.to(device))
 
 
 def compression_of(vae: AutoencoderKLWan) -> Compression:

@@ -53,7 +53,7 @@ def test_a_chunk_is_made_without_torch(exported, absent, engine):
 
 
 def test_auto_takes_the_first_of_its_preference(exported):
-    assert load_engine("auto", exported, CONFIG, EngineOptions(1))[0] == PREFERENCE[0] == "openvino"
+    assert load_engine("auto", exported, CONFIG, EngineOptions(1))[0] == PREFERENCE[1] == "openvino"
 
 
 def test_auto_takes_torch_where_nothing_was_exported(trained):
@@ -67,7 +67,7 @@ def test_an_engine_that_was_asked_for_is_not_replaced(trained, name):
 
 
 def test_unknown_engine_names_the_legal_ones(exported):
-    with pytest.raises(EngineError, match="engine is 'cuda'; legal: auto, onnxruntime, openvino, torch"):
+    with pytest.raises(EngineError, match="engine is 'cuda'; legal: auto, onnxruntime, openvino, torch, torch-compile"):
         load_engine("cuda", exported, CONFIG)
 
 
@@ -75,7 +75,7 @@ def test_a_precision_that_an_engine_lacks_is_refused(exported):
     with pytest.raises(EngineError, match="onnxruntime: it has no precision bf16; legal: auto, f32"):
         load_engine("onnxruntime", exported, CONFIG, EngineOptions(1, Precision.BF16))
     assert load_engine("auto", exported, CONFIG, EngineOptions(1, Precision.BF16))[0] == "openvino"
-    with pytest.raises(EngineError, match="precision is 'int4'; legal: auto, f32, bf16"):
+    with pytest.raises(EngineError, match="precision is 'int4'; legal: auto, f32, bf16, f16, fp8"):
         Precision.parse("int4")
 
 

@@ -1,0 +1,175 @@
+"""Sampling that stays on its device: noise and clean frames in, finished canvas out, one synchronisation a chunk.
+
+On a CUDA device the whole multi-step loop, guidance included, is one captured graph for each canvas shape, layout and
+schedule; inputs and outputs go through pinned memory, and nothing is allocated on the device after the first chunk.
+Elsewhere the same loop runs uncaptured. Needs torch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import EngineError, ModelError
+from ..model.canvas import CanvasLayout
+from ..model.config import SamplerConfig
+from ..model.denoiser import Conditioning
+from ..model.recent import Recent
+from ..model.sampler import Canvas, noise_levels
+from ..model.steps import fields_of, make_steps
+
+_PROGRAMS = 4
+_CONDITIONINGS = 8
+_WARM_UPS = 3
+_SCARCE = ("not enough memory", "can't allocate memory", "ALLOC_FAILED")
+
+
+class ResidentSampler:
+    """Runs all denoising steps of a canvas. Not thread-safe.
+
+    capture: whether a CUDA device records the steps as one graph; False runs them one by one there too.
+    """
+
+    def __init__(self, module, device: torch.device, capture: bool = True) -> None:
+        self.module, self.device = module, torch.device(device)
+        self._capture = capture and self.device.type == "cuda"
+        self._programs, self._conditionings = Recent(_PROGRAMS), Recent(_CONDITIONINGS)
+
+    def sample(self, start: Canvas, given: Canvas, layout: CanvasLayout, conditioning: Conditioning,
+               config: SamplerConfig, without: Conditioning | None = None) -> Canvas:
+        """start: noise where `layout` is not clean; given: latents whose clean frames are true -> the canvas at
+        sigma 0.
+
+        Raises ModelError where guidance lacks `without`, EngineError where the device has no memory left or fails.
+        """
+        if config.guidance_scale != 1.0 and without is None:
+            raise ModelError(f"guidance_scale {config.guidance_scale} needs the conditioning without an instruction")
+        shapes = (start.video.shape, start.action.shape)
+        with device_faults(self.device), torch.no_grad():
+            told = self._on_device(conditioning)
+            untold = None if config.guidance_scale == 1.0 else self._on_device(without)
+            program = self._programs.get((*shapes, layout, config), lambda: _Program(
+                self.module, self.device, shapes, layout, config, (told, untold)))
+            return program.run(start, given, (told, untold), self._capture)
+
+    def _on_device(self, conditioning: Conditioning) -> Conditioning:
+        return self._conditionings.get(conditioning, lambda: Conditioning(
+            *(torch.from_numpy(np.ascontiguousarray(x)).to(self.device) for x in fields_of(conditioning))))
+
+
+class _Program:
+    """Static tensors of one shape, layout and schedule, and the loop over them."""
+
+    def __init__(self, module, device: torch.device, shapes: tuple, layout: CanvasLayout, config: SamplerConfig,
+                 conditionings: tuple[Conditioning, Conditioning | None]) -> None:
+        self._device, self._config, self._graph = device, config, None
+        self._inputs = [_Slot(shape, device) for shape in (*shapes, *shapes)]
+        self._outputs = [_Slot(shape, device) for shape in shapes]
+        self._masks = [mask(slot.device) for mask, slot in zip((layout.video_mask, layout.action_mask), self._outputs)]
+        sigmas = noise_levels(config)
+        self._widths = [float(np.float32(b - a)) for a, b in zip(sigmas[:-1], sigmas[1:])]
+        frames, batch = (shapes[0][2], shapes[1][2]), shapes[0][0]
+        levels = [float(np.float32(s)) for s in sigmas[:-1]]
+        self._conditionings = list(conditionings)
+        self._steps = [None if c is None else make_steps(module, c, levels, batch, *frames) for c in conditionings]
+
+    def run(self, start: Canvas, given: Canvas, conditionings: tuple, capture: bool) -> Canvas:
+        for i, new in enumerate(conditionings):
+            if new is not self._conditionings[i]:
+                self._steps[i].replace(new)
+                self._conditionings[i] = new
+        for slot, value in zip(self._inputs, (start.video, start.action, given.video, given.action)):
+            slot.write(value)
+        if capture and self._graph is None:
+            self._graph = _captured(self._loop, self._device)
+        if self._graph is None:
+            self._loop()
+        else:
+            self._graph.replay()
+        for slot in self._outputs:
+            slot.fetch()
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()
+        return Canvas(*(slot.read() for slot in self._outputs))
+
+    def _loop(self) -> None:
+        """Euler steps from the input slots to the output slots; no host synchronisation."""
+        *state, video, action = (slot.device for slot in self._inputs)
+        clean = (video, action)
+        for k, width in enumerate(self._widths):
+            moved = self._velocity(k, *state)
+            state = [x if v is None else torch.where(mask, true, x + width * v)
+                     for x, v, mask, true in zip(state, moved, self._masks, clean)]
+        for slot, value in zip(self._outputs, state):
+            slot.device.copy_(value)
+
+    def _velocity(self, k: int, video: Tensor, action: Tensor):
+        told, untold = self._steps
+        if untold is None:
+            return told.velocity(k, video, action)
+        a, b, scale = told.velocity(k, video, action), untold.velocity(k, video, action), self._config.guidance_scale
+        return tuple(None if x is None else y + scale * (x - y) for x, y in zip(a, b))
+
+
+class _Slot:
+    """A float32 tensor on the device and its twin in host memory, page-locked where the device is a GPU."""
+
+    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
+        self.device = torch.zeros(shape, dtype=torch.float32, device=device)
+        on_gpu = device.type == "cuda"
+        self._host = torch.zeros(shape, dtype=torch.float32, pin_memory=on_gpu) if on_gpu else self.device
+
+    def write(self, value: np.ndarray) -> None:
+        self._host.numpy()[...] = value
+        if self._host is not self.device:
+            self.device.copy_(self._host, non_blocking=True)
+
+    def fetch(self) -> None:
+        if self._host is not self.device:
+            self._host.copy_(self.device, non_blocking=True)
+
+    def read(self) -> np.ndarray:
+        """The caller's own copy, of what was fetched before the last synchronisation."""
+        return self._host.numpy().copy()
+
+
+def _captured(loop, device: torch.device) -> torch.cuda.CUDAGraph:
+    """Warm up on a side stream (compilation, library handles, workspaces), then record."""
+    side = torch.cuda.Stream(device)
+    side.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UPS):
+            loop()
+    torch.cuda.current_stream(device).wait_stream(side)
+    torch.cuda.synchronize(device)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loop()
+    return graph
+
+
+class device_faults:
+    """Turns torch's errors of memory and device into EngineErrors with the remedy."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind, error, _) -> bool:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise EngineError(f"out of memory on {self._device} ({_first_line(error)}); use a lower precision, smaller "
+                              "images or mode policy, or free the device: see docs/deployment.md") from error
+        if isinstance(error, RuntimeError):
+            scarce = any(words in str(error) for words in _SCARCE)
+            where = "out of memory" if scarce else "the denoiser failed"
+            raise EngineError(f"{where} on {self._device}: {_first_line(error)}") from error
+        return False
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
