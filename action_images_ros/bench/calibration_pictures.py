@@ -113,6 +113,35 @@ def save_rig(cell: TrueCell, folder: Path) -> None:
     (folder / "boards.txt").write_text("".join(f"{b.mount.value}={b.board.text}\n" for b in cell.rig.boards.values()))
 
 
+def save_scene(
+    cell: TrueCell, folder: Path, q_start: np.ndarray, joint_error_deg: float = 0.05, blur_px: float = 0.6,
+    sensor_noise: float = 2.0, seed: int = 0,
+) -> None:
+    """scene.yaml, which the simulated cell reads, and cell.yaml, which is all that a calibrator is told: names, topics
+    and serial numbers of the fixed cameras, and the workspace."""
+    from ..sim.boards import PlacedBoard, Sensor
+    from ..sim.calibration_scene import CalibrationScene, TrueCamera
+
+    cameras = {
+        name: TrueCamera(f"/camera/{name}", c.at(cell.cameras[name]), c.mount is CameraMount.EYE_IN_HAND)
+        for name, c in cell.rig.cameras.items()
+    }
+    boards = {
+        name: PlacedBoard(b.board, b.mount is BoardMount.GRIPPER, cell.boards[name], cell.scales[name])
+        for name, b in cell.rig.boards.items()
+    }
+    scene = CalibrationScene(cameras, boards, Sensor(blur_px, sensor_noise), joint_error_deg, tuple(q_start), seed)
+    scene.save(folder / "scene.yaml")
+    views = {
+        name: {"topic": f"/camera/{name}", "serial": c.serial}
+        for name, c in cell.rig.cameras.items()
+        if c.mount is CameraMount.EYE_TO_HAND
+    }
+    box = {"box_min_m": list(WORKSPACE.box_min_m), "box_max_m": list(WORKSPACE.box_max_m), "table_z_m": 0.0}
+    document = {"name": "to calibrate", "views": views, "workspace": box}
+    (folder / "cell.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
 def save_samples(path: Path, samples: list[Sample], settings: dict) -> None:
     """Readings and detected points, and what they were made with."""
     rows = [

@@ -23,7 +23,7 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from ..cell import Cell
+from ..cell import Calibrated, Cell
 from ..control import Fr3Kinematics
 from ..errors import ActionImagesError, SimError
 from ..ros import commands, qos
@@ -36,10 +36,9 @@ from ..ros.parameters import parameter
 from ..ros.setpoint import JointSetpoint, nearest_joints, require_reachable
 from ..ros.sim_faults import SimFaults
 from ..ros.sim_rendering import Exposure, RenderThread
-from ..sim.cell import MAX_GRIPPER_WIDTH_M, SimCell, SimCellConfig
-from ..sim.episodes import episode_rng, sample_seen_scene
+from ..ros.sim_stage import CalibrationStage, PolicyStage, Stage
+from ..sim.cell import MAX_GRIPPER_WIDTH_M
 from ..sim.scene import Scene
-from ..sim.split import Split
 from ..sim.tasks import Judge, Outcome, Verdict, make_task
 
 _TIMESTEP_S = 0.002
@@ -53,6 +52,9 @@ _SETTLE_S = 0.5
 class SimCellParameters:
     autostart: bool = parameter(True, "configure and activate at once")
     cell: str = parameter("", "cell file; the simulated cameras are put where it says they are")
+    calibration_scene: str = parameter(
+        "", "file with true cameras, lenses and boards, to calibrate in; the cell file then tells only the arm's names"
+    )
     task: str = parameter("reach_target", "task of which scenes are drawn and judged")
     split: str = parameter("test", "scenes of training or of test", choices=("train", "test"))
     seed: int = parameter(0, "seed of the scenes", minimum=0, maximum=2**31 - 1)
@@ -84,16 +86,15 @@ class SimCellNode(ManagedNode):
         p = self.parameters
         if not p.cell:
             raise SimError("sim_cell needs the parameter `cell`: the path of a cell file")
-        self._cell_file = Cell.load(p.cell)
-        sizes = {v.camera.image_size for v in self._cell_file.views}
-        if len(sizes) != 1:
-            raise SimError(f"sim_cell renders all views at one size; {p.cell} has {sorted(sizes)}")
         self._task = make_task(p.task)
-        self._config = SimCellConfig(self._cell_file.view_names, sizes.pop())
-        self._cameras = {v.name: v.camera for v in self._cell_file.views}
-        self._sim = SimCell(self._config)
-        self._sim.place_cameras(self._cameras)
-        self._scene = self._draw(0)
+        if p.calibration_scene:
+            self._cell_file = Cell.load(p.cell, Calibrated.OPTIONAL)
+            self._stage: Stage = CalibrationStage(p.calibration_scene, self._task, p.seed)
+        else:
+            self._cell_file = Cell.load(p.cell)
+            self._stage = PolicyStage(self._cell_file, self._task, p.split, p.seed, p.cell)
+        self._sim = self._stage.physics()
+        self._scene = self._stage.draw(0, self._sim)
         self._sim.reset(self._scene)
         self._setpoint, self._kinematics = JointSetpoint(self._sim.q), Fr3Kinematics()
         arm = self._cell_file.arm
@@ -104,7 +105,7 @@ class SimCellNode(ManagedNode):
         self.create_service(Trigger, "sim_cell/reset_scene", self._on_reset)
 
     def _advertise(self) -> None:
-        views = self._cell_file.views
+        views = self._stage.views.values()
         self._images = {v.name: self.create_publisher(Image, v.image_topic, qos.IMAGE_OUT) for v in views}
         self._infos = {v.name: self.create_publisher(CameraInfo, v.info_topic, qos.STATE) for v in views}
         self._states = self.create_publisher(JointState, "/joint_states", qos.STATE)
@@ -165,12 +166,6 @@ class SimCellNode(ManagedNode):
         width_m = float(np.clip(width_m, 0.0, MAX_GRIPPER_WIDTH_M))
         self._command(lambda now_s: self._sim.set_gripper_target(width_m))
 
-    def _draw(self, episode: int) -> Scene:
-        split = Split.parse(self.parameters.split)
-        return sample_seen_scene(
-            self._task, episode_rng(self.parameters.seed, episode, split), split, self._sim.kinematics, self._cameras
-        )
-
     def start(self) -> None:
         p = self.parameters
         self._began_s = self._next_exposure_s = time.monotonic()
@@ -178,12 +173,12 @@ class SimCellNode(ManagedNode):
         self._arrived: deque[tuple[float, Callable[[float], None]]] = deque()
         self._rates = {"joint_states": RateMonitor(), "images": RateMonitor(200)}
         self._rendering, self._dropped = Window(200), 0
-        self._renderer = RenderThread(self._make_mirror, self._publish_view, self._rendered, self.fail)
+        self._renderer = RenderThread(self._stage.mirror, self._publish_view, self._rendered, self.fail)
         self._loop = DeadlineLoop("physics", 1.0 / p.state_rate_hz, self._tick, self.fail, p.priority)
         self._loop.start()
         self._renderer.start()
         self.get_logger().info(
-            f"cell {self._cell_file.name}: {p.task}, views {', '.join(self._config.views)}, "
+            f"cell {self._cell_file.name}: {p.task}, views {', '.join(self._stage.views)}, "
             f"{p.camera_rate_hz:g} images/s, {p.state_rate_hz:g} joint states/s"
         )
 
@@ -201,7 +196,7 @@ class SimCellNode(ManagedNode):
         self._advance(now_s)
         stamp_ns = self.now_ns()
         if self._faults.joint_states:
-            state = self._faults.told(self._sim.robot_state(stamp_ns))
+            state = self._faults.told(self._stage.reported(self._sim.robot_state(stamp_ns)))
             self._states.publish(joint_state_message(state, self._names.fingers))
             self._rates["joint_states"].tick(now_s)
         self._faults.publish()
@@ -275,8 +270,11 @@ class SimCellNode(ManagedNode):
         if self._loop is None:
             response.success, response.message = False, "sim_cell is not active"
             return response
+        if not self._stage.episodes:
+            response.success, response.message = False, "a calibration scene has no episodes"
+            return response
         try:
-            scene = self._draw(self._episode + 1)
+            scene = self._stage.draw(self._episode + 1, self._sim)
         except ActionImagesError as error:
             response.success, response.message = False, str(error)
             return response
@@ -307,19 +305,13 @@ class SimCellNode(ManagedNode):
     def _publish_view(self, view: str, image: np.ndarray, stamp_ns: int) -> None:
         if not self._faults.images:
             return
-        spec = next(v for v in self._cell_file.views if v.name == view)
+        spec = self._stage.views[view]
         self._images[view].publish(image_message(image, "rgb8", stamp_ns, spec.frame_id))
         self._infos[view].publish(camera_info_message(spec.camera, stamp_ns, spec.frame_id))
 
     def _rendered(self, now_s: float, took_s: float) -> None:
         self._rates["images"].tick(now_s)
         self._rendering.add(took_s)
-
-    def _make_mirror(self) -> SimCell:
-        """A second cell that only renders, for the thread that calls this."""
-        mirror = SimCell(self._config)
-        mirror.place_cameras(self._cameras)
-        return mirror
 
     def _report(self) -> Report:
         if self._loop is None:
