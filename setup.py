@@ -61,6 +61,8 @@ EXTRAS = {
     "text": ["wordllama>=0.3.3", "tokenizers>=0.15"],
     "sim": [*MUJOCO, "franky-sim>=1.0.4", "imageio-ffmpeg>=0.5"],
     "cameras": ["pyrealsense2>=2.55"],
+    # the operator's live page; pycollada reads the arm's meshes
+    "console": ["viser>=1.0", "aiohttp>=3.9", "trimesh>=4.0", "pycollada>=0.8"],
     "train": [
         "torch==2.13.0",
         "diffusers>=0.35",
@@ -79,7 +81,7 @@ def union(*names):
 
 
 EXTRAS["deploy"] = union("cpu", "control", "text")
-EXTRAS["demo"] = union("ros", "deploy", "sim")
+EXTRAS["demo"] = union("ros", "deploy", "sim", "console")
 
 setup(
     name=NAME,
@@ -90,6 +92,7 @@ setup(
     maintainer_email="maintainers@users.noreply.example",
     python_requires=">=3.10",
     packages=find_packages(HERE, include=[NAME, f"{NAME}.*"]),
+    package_data={f"{NAME}.console": ["page/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
