@@ -18,7 +18,7 @@ LEVELS = (
     {"cameras", "codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures",
      "trajectory_csv"},
     {"policy", "training", "sim", "overlay"},
-    {"ros"},
+    {"ros", "console"},
     {"nodes", "cli", "bench"},
 )
 """A room imports rooms of the levels before its own, and those of its own level only where NEIGHBOURS says so."""
