@@ -1,0 +1,354 @@
+"use strict";
+const $ = (id) => document.getElementById(id);
+const KINDS = ["live", "actions", "video"];
+const COLOURS = { computing: "#5b6675", decoding: "#8f7bd6", played: "#3ecf8e", ahead: "#2a4a3f", passed: "#1c6f50", refused: "#ff5c68" };
+let socket = null, state = null, asked = 0, open = new Set(), framesSeen = 0;
+const waiting = new Map();
+
+/* ---- stop: by every way there is, at once */
+
+const STOP_URL = SETTINGS.stop_port ? `${location.protocol}//${location.hostname}:${SETTINGS.stop_port}` : null;
+
+async function post(url) {
+  const answer = await fetch(url, { method: "POST", signal: AbortSignal.timeout(4000) });
+  const said = await answer.json();
+  if (!said.ok) throw new Error(said.message);
+  return said.message;
+}
+
+async function stop() {
+  const button = $("stop");
+  button.className = "";
+  const ways = [post("stop"), send("stop")];
+  if (STOP_URL) ways.unshift(post(STOP_URL + "/stop"));
+  try {
+    const message = await Promise.any(ways);
+    button.className = "done";
+    button.title = message;
+  } catch (errors) {
+    button.className = "failed";
+    note("NOT STOPPED: " + errors.errors.map((e) => e.message).join("; "), "use the arm's own stop switch", "error");
+  }
+}
+
+$("stop").addEventListener("pointerdown", (event) => { event.preventDefault(); stop(); });
+$("stop").addEventListener("click", (event) => { if (event.detail === 0) stop(); });
+document.addEventListener("keydown", (event) => {
+  const typing = document.activeElement && document.activeElement.id === "instruction";
+  if (event.code === "Escape" || (event.code === "Space" && !typing)) { event.preventDefault(); stop(); }
+}, true);
+
+async function watchStop() {
+  if (!STOP_URL) { $("link_stop").className = "dot warn"; return; }
+  try {
+    const answer = await fetch(STOP_URL + "/health", { signal: AbortSignal.timeout(3000) });
+    $("link_stop").className = answer.ok ? "dot ok" : "dot error";
+    $("link_stop").title = (await answer.json()).message;
+  } catch (error) {
+    $("link_stop").className = "dot error";
+    $("link_stop").title = "the stop button's own server cannot be reached; STOP still goes through the page";
+  }
+}
+setInterval(watchStop, 2000);
+watchStop();
+
+/* ---- the connection */
+
+function connect() {
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => { $("link_page").className = "dot ok"; };
+  socket.onmessage = (event) => {
+    if (typeof event.data !== "string") { showPicture(new Uint8Array(event.data)); return; }
+    const message = JSON.parse(event.data);
+    if (message.state) show(message.state);
+    if (message.answer) answered(message.answer);
+  };
+  socket.onclose = () => {
+    $("link_page").className = "dot error";
+    for (const [, w] of waiting) w.reject(new Error("the page has lost its connection"));
+    waiting.clear();
+    if (state) { state.controller.state = "unreachable"; showController(state.controller); }
+    note("no connection to the console", "trying again; STOP still goes to the stop button's own server", "error");
+    setTimeout(connect, 1000);
+  };
+}
+
+function send(what, value) {
+  return new Promise((resolve, reject) => {
+    if (!socket || socket.readyState !== WebSocket.OPEN) { reject(new Error("the page is not connected")); return; }
+    const id = ++asked;
+    waiting.set(id, { resolve, reject });
+    socket.send(JSON.stringify({ do: what, value, id }));
+  });
+}
+
+function answered(answer) {
+  const w = waiting.get(answer.id);
+  waiting.delete(answer.id);
+  if (w) (answer.ok ? w.resolve(answer.message) : w.reject(new Error(answer.message)));
+}
+
+for (const button of document.querySelectorAll("[data-do]")) {
+  button.addEventListener("click", async () => {
+    button.classList.add("wait");
+    try { await send(button.dataset.do); } catch (error) { note(`${button.dataset.do}: ${error.message}`, "", "warn"); }
+    button.classList.remove("wait");
+    button.blur();
+  });
+}
+
+$("instruct").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try { await send("instruct", $("instruction").value); $("instruction").blur(); } catch (error) { note(error.message, "", "warn"); }
+});
+
+$("speed").addEventListener("change", async () => {
+  try { await send("speed", Number($("speed").value) / 100); } catch (error) { note(error.message, "", "warn"); }
+});
+
+/* ---- what is shown */
+
+let noteUntil = 0;
+function note(text, remedy, kind) {
+  noteUntil = Date.now() + 6000;
+  banner(text, remedy, kind);
+}
+function banner(text, remedy, kind) {
+  const b = $("banner");
+  b.hidden = !text;
+  b.className = kind;
+  b.firstElementChild.textContent = text;
+  b.lastElementChild.textContent = remedy || "";
+}
+
+function element(tag, name, text) {
+  const e = document.createElement(tag);
+  if (name) e.className = name;
+  if (text !== undefined) e.textContent = text;
+  return e;
+}
+
+function cameraPanels(views) {
+  if ($("cameras").childElementCount) return;
+  for (const view of views) {
+    const panel = element("section", "panel camera");
+    panel.dataset.view = view;
+    const head = element("h2", "", view);
+    head.append(element("span", "facts"));
+    panel.append(head);
+    const live = element("div", "live");
+    live.append(element("img", "picture live_picture"));
+    panel.append(live);
+    for (const [kind, what] of [["actions", "generated action images"], ["video", "predicted video"]]) {
+      const strip = element("div", `strip ${kind}`);
+      strip.dataset.what = what;
+      strip.append(element("img", `picture ${kind}_picture`));
+      panel.append(strip);
+    }
+    $("cameras").append(panel);
+  }
+}
+
+function showPicture(bytes) {
+  const kind = KINDS[bytes[0]], view = new TextDecoder().decode(bytes.subarray(2, 2 + bytes[1]));
+  const panel = document.querySelector(`.camera[data-view="${CSS.escape(view)}"]`);
+  if (!panel) return;
+  const image = panel.querySelector(`.${kind}_picture`);
+  const url = URL.createObjectURL(new Blob([bytes.subarray(2 + bytes[1])], { type: "image/jpeg" }));
+  const before = image.dataset.url;
+  image.onload = () => { if (before) URL.revokeObjectURL(before); };
+  image.src = image.dataset.url = url;
+  image.dataset.number = Number(image.dataset.number || 0) + 1;
+  if (kind !== "live") image.parentElement.classList.add("on");
+  framesSeen++;
+}
+
+function show(s) {
+  state = s;
+  cameraPanels(s.views);
+  $("cell").textContent = s.cell;
+  showController(s.controller);
+  for (const c of s.cameras) {
+    const facts = document.querySelector(`.camera[data-view="${CSS.escape(c.name)}"] .facts`);
+    if (facts) facts.textContent = c.rate_hz === null ? c.message
+      : `${c.rate_hz.toFixed(1)} Hz, ${c.age_ms === null ? "–" : c.age_ms.toFixed(0)} ms old` + (s.skew_ms === null ? "" : `, skew ${s.skew_ms.toFixed(1)} ms`) + (c.level === "ok" ? "" : ` · ${c.message}`);
+  }
+  $("instruction_now").textContent = s.instruction ? `“${s.instruction}”` : "no instruction yet";
+  const list = $("instructions");
+  if (list.dataset.seen !== s.instructions.join("\n")) {
+    list.dataset.seen = s.instructions.join("\n");
+    list.replaceChildren(...s.instructions.map((text) => Object.assign(document.createElement("option"), { value: text })));
+  }
+  if (!$("instruction").value && s.instruction && document.activeElement !== $("instruction")) $("instruction").value = s.instruction;
+  showRecorder(s.recorder);
+  showSpeed(s.speed);
+  showStages(s.stages);
+  showStatuses(s.statuses);
+  showEvents(s.events);
+  drawBars(s);
+}
+
+function showController(c) {
+  $("state").textContent = c.state;
+  $("state").className = `pill ${c.state}`;
+  if (Date.now() < noteUntil) return;
+  if (c.state === "fault" || c.state === "unreachable") banner(c.fault, c.remedy, "error");
+  else if (c.state === "holding") banner(`holding: ${c.fault}`, c.remedy, "warn");
+  else banner("");
+}
+
+function showRecorder(r) {
+  const has = (name) => (r.available || []).includes(name);
+  $("record").disabled = !has("record");
+  $("success").disabled = !has("success") || !r.recording;
+  $("failure").disabled = !has("failure") || !r.recording;
+  $("record").classList.toggle("on", Boolean(r.recording));
+  $("record").title = has("record") ? "" : "no recorder runs in this graph";
+}
+
+function showSpeed(s) {
+  const slider = $("speed");
+  slider.disabled = !s.settable;
+  slider.title = s.settable ? "speed of the policy's motion" : "this controller takes its speed when it starts";
+  if (s.value === null || s.value === undefined) return;
+  slider.min = Math.max(1, Math.round(100 * s.minimum));
+  slider.max = Math.round(100 * Math.min(s.maximum, 3));
+  if (document.activeElement !== slider) slider.value = Math.round(100 * s.value);
+  $("speed_value").textContent = `${s.value.toFixed(2)}×`;
+}
+
+function showStages(stages) {
+  const most = Math.max(1, ...stages.map((s) => s.p99_ms || 0));
+  $("stages").replaceChildren(...stages.map((s) => {
+    const row = element("div", "stage");
+    row.append(element("span", "", s.name));
+    const bar = element("div", "bar");
+    for (const key of ["p99", "p50"]) {
+      const part = element("i", key);
+      part.style.width = `${100 * Math.min(1, (s[key + "_ms"] || 0) / most)}%`;
+      bar.append(part);
+    }
+    row.append(bar);
+    const text = element("b", "", s.p50_ms === null ? "–" : `${milli(s.p50_ms)} `);
+    if (s.p50_ms !== null) text.append(element("small", "", `${milli(s.p99_ms)} ms`));
+    row.append(text);
+    return row;
+  }));
+}
+const milli = (x) => (x === null ? "–" : x < 10 ? x.toFixed(2) : x.toFixed(0));
+
+function showStatuses(statuses) {
+  const worst = statuses.filter((s) => s.level !== "ok").length;
+  $("health_note").textContent = worst ? `${worst} of ${statuses.length} need attention` : `${statuses.length} parts, all well`;
+  $("statuses").replaceChildren(...statuses.map((s) => {
+    const row = element("div", `status ${s.level}`);
+    const head = element("div", "head");
+    head.append(element("span", `dot ${s.level}`), element("span", "", s.name), element("span", "", s.message));
+    row.append(head);
+    if (s.level !== "ok" && s.remedy) row.append(element("div", "remedy", `→ ${s.remedy}`));
+    if (open.has(s.name)) {
+      const table = element("table");
+      for (const [key, value] of Object.entries(s.values)) {
+        const line = element("tr");
+        line.append(element("td", "", key), element("td", "", value));
+        table.append(line);
+      }
+      row.append(table);
+    }
+    row.onclick = () => { open.has(s.name) ? open.delete(s.name) : open.add(s.name); showStatuses(state.statuses); };
+    return row;
+  }));
+}
+
+function showEvents(events) {
+  $("events").replaceChildren(...events.map((e) => {
+    const row = element("li", e.kind), ago = -e.ago_s;
+    row.append(element("time", "", ago < 100 ? `${ago.toFixed(0)} s` : `${(ago / 60).toFixed(0)} min`), element("span", "", e.text));
+    return row;
+  }));
+}
+
+/* ---- the chunk timeline: computing, decoding, played, dropped */
+
+function drawBars(s) {
+  const canvas = $("bars"), scale = window.devicePixelRatio || 1;
+  const width = canvas.clientWidth, height = canvas.clientHeight;
+  if (!width || !height) return;
+  canvas.width = width * scale;
+  canvas.height = height * scale;
+  const g = canvas.getContext("2d");
+  g.scale(scale, scale);
+  const [from, to] = s.window_s, axis = height - 16;
+  const x = (t) => (t - from) / (to - from) * width;
+  g.font = "10px system-ui, DejaVu Sans, sans-serif";
+  g.textAlign = "center";
+  for (let t = Math.ceil(from); t <= to; t++) {
+    g.fillStyle = t % 5 ? "#1f252e" : "#2a313c";
+    g.fillRect(x(t), 0, 1, axis);
+    if (t % 2 === 0) { g.fillStyle = "#6c7482"; g.fillText(t === 0 ? "now" : `${t > 0 ? "+" : ""}${t} s`, x(t), height - 4); }
+  }
+  const lanes = Math.max(4, Math.floor((axis - 4) / 13));
+  s.chunks.forEach((c) => {
+    const lane = c.number % lanes;
+    drawChunk(g, c, x, 3 + lane * ((axis - 4) / lanes), Math.min(10, (axis - 4) / lanes - 3));
+  });
+  g.fillStyle = "#dfe3ea";
+  g.fillRect(x(0), 0, 1.5, axis);
+  legend(g, width);
+  const n = s.chunk_counts, c = s.chunk;
+  $("chunk_note").textContent = `${n.accepted} taken, ${n.refused} refused` + (c.steps ? ` · newest: ${c.credible} of ${c.steps} steps credible, ${c.reproj_rms_px} px rms, gripper ${c.gripper}${c.why ? ", " + c.why : ""}` : "");
+}
+
+function drawChunk(g, c, x, y, h) {
+  const bar = (a, b, colour) => { if (a !== null && b !== null && b > a) { g.fillStyle = colour; g.fillRect(x(a), y, Math.max(1, x(b) - x(a)), h); } };
+  bar(c.stamp_s, c.generated_s, COLOURS.computing);
+  bar(c.generated_s, c.decoded_s, COLOURS.decoding);
+  if (c.verdict === "refused") {
+    const at = x(c.judged_s);
+    g.strokeStyle = COLOURS.refused;
+    g.lineWidth = 2;
+    g.beginPath();
+    g.moveTo(at, y + 1); g.lineTo(at + h - 2, y + h - 1); g.moveTo(at + h - 2, y + 1); g.lineTo(at, y + h - 1);
+    g.stroke();
+  } else if (c.verdict === "accepted") {
+    const until = Math.max(c.played_until_s, c.judged_s);
+    bar(c.judged_s, Math.min(until, 0), COLOURS.played);
+    bar(Math.max(Math.min(until, 0), c.judged_s), c.end_s, COLOURS.ahead);
+    if (until > 0) bar(Math.max(0, c.judged_s), c.end_s, COLOURS.passed);
+  }
+}
+
+function legend(g, width) {
+  const entries = [["computing", COLOURS.computing], ["decoding", COLOURS.decoding], ["executed", COLOURS.played], ["planned", COLOURS.passed], ["replaced", COLOURS.ahead], ["refused", COLOURS.refused]];
+  let at = 8;
+  g.textAlign = "left";
+  const total = entries.reduce((sum, [text]) => sum + g.measureText(text).width + 24, 4);
+  g.fillStyle = "#181c23cc";
+  g.fillRect(2, 2, total, 15);
+  for (const [text, colour] of entries) {
+    g.fillStyle = colour;
+    g.fillRect(at, 6, 8, 8);
+    g.fillStyle = "#9aa3b2";
+    g.fillText(text, at + 12, 13);
+    at += g.measureText(text).width + 24;
+  }
+}
+
+/* ---- the scene: the same page's own origin, so that its panels can be put away */
+
+if (SETTINGS.scene) {
+  const frame = $("scene_frame");
+  frame.addEventListener("load", () => {
+    const style = frame.contentDocument.createElement("style");
+    style.textContent = ".mantine-Notifications-root { display: none !important; }";
+    frame.contentDocument.head.append(style);
+    frame.contentWindow.addEventListener("keydown", (event) => {
+      if (event.code === "Escape" || event.code === "Space") { event.preventDefault(); stop(); }
+    }, true);
+  });
+  frame.src = "scene/?darkMode";
+} else {
+  $("scene").firstElementChild.remove();
+}
+connect();
