@@ -17,7 +17,7 @@ from .gripper import GripperLogic
 from .kinematics import Kinematics
 from .planner import Planner
 from .player import Player
-from .states import ENABLED_STATES, MOVING_STATES, ControllerState, Event, next_state
+from .states import ENABLED_STATES, MOVING_STATES, REMEDY, ControllerState, Event, next_state
 from .take_up import MOVED_RAD, STANDING_RADPS, TakeUp
 from .tracking import StopPath
 from .watchdog import Watchdog
@@ -90,7 +90,7 @@ class Controller:
         self._watchdog = Watchdog(config.watchdog, kinematics.limits, config.rate_hz)
         self._gripper = GripperLogic(config.gripper)
         self._state = ControllerState.DISABLED
-        self._why = ""
+        self._why, self._cause = "", Event.DISABLE
         self._robot: RobotState | None = None
         self._robot_is_new = False
         self._take_up = TakeUp()
@@ -103,6 +103,11 @@ class Controller:
     @property
     def state(self) -> ControllerState:
         return self._state
+
+    @property
+    def remedy(self) -> str:
+        """What a person does about the present state; "" where nothing is wrong."""
+        return REMEDY.get(self._cause, "")
 
     @property
     def latency(self) -> Latency:
@@ -285,7 +290,7 @@ class Controller:
     def _apply(self, event: Event, text: str) -> None:
         after = next_state(self._state, event)
         if after is not self._state:
-            self._state, self._why = after, text
+            self._state, self._why, self._cause = after, text, event
 
     def _count(self, what: str) -> None:
         """Outputs keep the dictionary they were made with; a reader in another thread sees it whole."""

@@ -59,6 +59,21 @@ RESUME: dict[Event, Resume] = {
 }
 """Every event that stops the arm, and what lets it move again."""
 
+REMEDY: dict[Event, str] = {
+    Event.DISABLE: "enable, when the cell is clear",
+    Event.STOP: "enable, when the cell is clear",
+    Event.PATH_ENDED: "wait for the next chunk; if none comes, look at the denoiser and the decoder",
+    Event.FRAMES_STALE: "look at the cameras: power, cable, driver, clocks",
+    Event.CHUNKS_STALE: "look at why chunks are refused (last_refusal), and at the latency of denoiser and decoder",
+    Event.COMMAND_LATE: "take load off this machine, allow real-time priority, or lower rate_hz",
+    Event.STATES_STALE: "look at the arm's driver and network, then reset and enable",
+    Event.TRACKING_ERROR: "see what holds the arm (contact, brakes, a reflex, another controller), then reset and enable",
+    Event.JOINT_NEAR_LIMIT: "guide the arm by hand away from the end of the joint's range, then reset and enable",
+    Event.CLOCK_JUMP: "let the clock settle (chrony, not steps), then reset and enable",
+    Event.LIMITER_FAILED: "report it with the log: it should not happen; reset and enable",
+}
+"""Every event that stops the arm, and what a person does about it."""
+
 _S, _E = ControllerState, Event
 _STOPPING_TARGET = {Resume.BY_ITSELF: _S.HOLDING, Resume.ENABLE: _S.DISABLED, Resume.RESET: _S.FAULT}
 

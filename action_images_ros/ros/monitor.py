@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -96,30 +96,48 @@ class RateMonitor:
 
 @dataclass(frozen=True)
 class Report:
-    """One line of /diagnostics: name below the node's, level, one sentence, key-value pairs."""
+    """One status of /diagnostics: name below the node's, level, one sentence, key-value pairs.
+
+    Keys of numbers end in their unit (`_ms`, `_hz`, ...); counts have none. limits: what is legal, by key of `values`,
+    sent as `<key>_limit`. remedy: what a person does where the level is not OK. device: serial or name of what the
+    status is about; "": the node.
+    """
 
     name: str
     level: Level
     message: str
     values: dict[str, object]
+    limits: dict[str, str] = field(default_factory=dict)
+    remedy: str = ""
+    device: str = ""
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Keys and texts in the order in which they are shown: remedy first, every limit behind its value."""
+        out = [("remedy", self.remedy)] if self.remedy and self.level != Level.OK else []
+        for key, value in self.values.items():
+            out.append((key, _text(value)))
+            if key in self.limits:
+                out.append((f"{key}_limit", self.limits[key]))
+        return out
 
 
 class Diagnostics:
     """Publishes what `sources` report, once a period, on /diagnostics.
 
-    hardware_id: shown beside each line. A source is called in the node's executor.
+    hardware_id: of a status that names no device. A source gives one report or several and is called in the node's
+    executor.
     """
 
     def __init__(self, node, hardware_id: str, period_s: float = 1.0) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
 
         self._node, self._id, self._array = node, hardware_id, DiagnosticArray
-        self._sources: list[Callable[[], Report]] = []
+        self._sources: list[Callable[[], Report | Iterable[Report]]] = []
         self._lock = threading.Lock()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         self._timer = node.create_timer(period_s, self.publish)
 
-    def add(self, source: Callable[[], Report]) -> None:
+    def add(self, source: Callable[[], Report | Iterable[Report]]) -> None:
         self._sources.append(source)
 
     def publish(self) -> None:
@@ -128,16 +146,17 @@ class Diagnostics:
         msg = self._array()
         msg.header.stamp = self._node.get_clock().now().to_msg()
         for source in self._sources:
-            report = source()
-            msg.status.append(
-                DiagnosticStatus(
-                    level=bytes([int(report.level)]),
-                    name=f"{self._node.get_name()}: {report.name}",
-                    message=report.message,
-                    hardware_id=self._id,
-                    values=[KeyValue(key=k, value=_text(v)) for k, v in report.values.items()],
+            found = source()
+            for report in (found,) if isinstance(found, Report) else found:
+                msg.status.append(
+                    DiagnosticStatus(
+                        level=bytes([int(report.level)]),
+                        name=f"{self._node.get_name()}: {report.name}",
+                        message=" ".join(report.message.split()),
+                        hardware_id=report.device or self._id,
+                        values=[KeyValue(key=k, value=v) for k, v in report.pairs()],
+                    )
                 )
-            )
         with self._lock:
             self._publisher.publish(msg)
 

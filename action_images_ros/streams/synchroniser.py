@@ -131,25 +131,30 @@ class Synchroniser:
             del frames[min(frames)]
             self.statistics[view].unmatched += 1
 
+    def view_complaint(self, view: str, now_ns: int) -> str:
+        """ "" while the frames of a view can be used; else why not."""
+        s = self.statistics[view]
+        if not s.received:
+            return "no image yet"
+        silent_s = (now_ns - s.arrivals_ns[-1]) / _NS
+        if silent_s > self._age_ns / _NS:
+            return f"no image for {silent_s:.1f} s"
+        if s.repeated and s.repeated >= s.received - 1 and s.received > 2:
+            return "stuck, every image has the same stamp"
+        age_s = sum(s.ages_s) / len(s.ages_s)
+        if age_s > self._age_ns / _NS:
+            return (
+                f"images are {age_s:.2f} s old at arrival; legal: {self._age_ns / _NS} s (clock offset or a slow link)"
+            )
+        if -age_s > _FUTURE_NS / _NS:
+            return f"images are stamped {-age_s:.2f} s in the future; synchronise the clocks"
+        return ""
+
     def complaint(self, now_ns: int) -> str:
         """ "" while sets can form; else which view keeps them from forming, and why."""
         for view in self.views:
-            s = self.statistics[view]
-            if not s.received:
-                return f"view {view}: no image yet"
-            silent_s = (now_ns - s.arrivals_ns[-1]) / _NS
-            if silent_s > self._age_ns / _NS:
-                return f"view {view}: no image for {silent_s:.1f} s"
-            if s.repeated and s.repeated >= s.received - 1 and s.received > 2:
-                return f"view {view}: stuck, every image has the same stamp"
-            age_s = sum(s.ages_s) / len(s.ages_s)
-            if age_s > self._age_ns / _NS:
-                return (
-                    f"view {view}: images are {age_s:.2f} s old at arrival; legal: {self._age_ns / _NS} s "
-                    "(clock offset or a slow link)"
-                )
-            if -age_s > _FUTURE_NS / _NS:
-                return f"view {view}: images are stamped {-age_s:.2f} s in the future; synchronise the clocks"
+            if text := self.view_complaint(view, now_ns):
+                return f"view {view}: {text}"
         if not self.sets:
             return (
                 f"no set of {', '.join(self.views)} within {self._skew_ns / _NS} s of each other; synchronise the "
