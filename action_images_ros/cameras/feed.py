@@ -70,21 +70,21 @@ class CameraFeed:
         self._open_camera, self._deliver, self._now_ns = open_camera, deliver, now_ns
         self._silent_s, self._offset_ns, self._backoff = silent_s, round(1e9 * stamp_offset_s), backoff
         self._clock, self._gate = DeviceClock(), FrameGate(max_age_s)
-        self._depth_number = -1
+        self._depth_number, self._given = -1, (-1, 0)
         self._camera: Camera | None = None
         self._state, self._reason, self._attempts, self._connections = FeedState.OPENING, "", 0, 0
-        self._description: CameraDescription | None = None
+        self.description: CameraDescription | None = None
 
     def open(self) -> CameraDescription:
         """Open the device now, in the calling thread. Raises CameraError."""
         self._camera = self._open_camera()
-        self._description = self._camera.description
+        self.description = self._camera.description
         self._connections += 1
         self._gate.begin()
         self._clock.begin()
-        self._depth_number = -1
+        self._depth_number, self._given = -1, (-1, 0)
         self._state, self._reason, self._attempts = FeedState.STREAMING, "", 0
-        return self._description
+        return self.description
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set; opens the camera where `open` has not."""
@@ -112,7 +112,7 @@ class CameraFeed:
             self._reason,
             self._attempts,
             self._connections,
-            self._description,
+            self.description,
             self._clock.report(),
             dict(self._gate.counts),
             self._gate.lost,
@@ -151,9 +151,12 @@ class CameraFeed:
         stamp_ns = self._clock.stamp(raw.device_ns, now_ns, raw.domain) - raw.middle_ns + self._offset_ns
         if self._clock.restarts != restarts:
             self._gate.begin()
-        if self._gate.admit(raw.number, raw.device_ns, stamp_ns, now_ns) is not Gated.PASSED:
+        outcome = self._gate.admit(raw.number, raw.device_ns, stamp_ns, now_ns)
+        depth = raw.depth if raw.depth_number > self._depth_number else None
+        if outcome is Gated.PASSED:
+            self._given = (raw.number, stamp_ns)
+        elif outcome is not Gated.REPEATED or depth is None or raw.number != self._given[0]:
             return None
-        depth = raw.depth if raw.depth is not None and raw.depth_number > self._depth_number else None
         if depth is not None:
             self._depth_number = raw.depth_number
-        return CameraFrame(stamp_ns, raw.color, depth)
+        return CameraFrame(self._given[1], raw.color if outcome is Gated.PASSED else None, depth)

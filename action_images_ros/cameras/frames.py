@@ -35,10 +35,11 @@ class RawFrame:
 
 @dataclass(frozen=True, eq=False)
 class CameraFrame:
-    """A frame that is new. stamp_ns: middle of the exposure in host time."""
+    """What is new. stamp_ns: middle of the exposure of the colour image in host time. color None: depth that belongs to
+    a colour image given before, with its stamp."""
 
     stamp_ns: int
-    color: np.ndarray
+    color: np.ndarray | None
     depth: np.ndarray | None = None
 
 

@@ -163,7 +163,8 @@ class RealSenseCamera:
 
 def raw_frame(frames, align=None) -> RawFrame | None:
     """Of a pyrealsense2 frameset; None where it has no colour. align: a `pyrealsense2.align` to colour, for depth that
-    was exposed within half a period of it."""
+    was exposed within half a period of it. The arrays are copies: librealsense has few frames to lend, and stops
+    when they are kept."""
     color = frames.get_color_frame()
     if not color:
         return None
@@ -176,7 +177,7 @@ def raw_frame(frames, align=None) -> RawFrame | None:
         color.get_frame_number(),
         round(1e6 * color.get_timestamp()),
         _domain(color),
-        np.asanyarray(color.get_data()),
+        np.array(color.get_data()),
         _middle_ns(color),
         depth,
         depth_number,
@@ -199,7 +200,7 @@ def _middle_ns(frame) -> int:
 
 
 def _millimetres(depth) -> np.ndarray:
-    raw, per_unit = np.asanyarray(depth.get_data()), 1e3 * depth.get_units()
+    raw, per_unit = np.array(depth.get_data()), 1e3 * depth.get_units()
     if abs(per_unit - 1.0) < 1e-6:
         return raw
     return np.clip(np.rint(raw * per_unit), 0, np.iinfo(np.uint16).max).astype(np.uint16)

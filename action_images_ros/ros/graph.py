@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from ..cell import Cell
+from ..camera_settings import Depth, SyncRole
+from ..cell import Cell, View
 from ..errors import ConfigError, one_of
 from ..geometry.se3 import quat_from_matrix
 from .paths import config_file
@@ -19,6 +20,7 @@ from .paths import config_file
 PACKAGE = "action_images_ros"
 COMMAND_INTERFACES = ("joint_trajectory", "joint_target", "joint_positions", "cartesian_pose")
 GRIPPER_INTERFACES = ("position", "position_trajectory", "gripper_command", "franka_gripper", "none")
+CAMERA_DRIVERS = ("pyrealsense2", "realsense_ros", "none")
 CONSOLES = ("none", "log", "web")
 
 
@@ -101,6 +103,7 @@ POLICY_ARGUMENTS = (
     Argument("command_interface", "joint_trajectory", "what the arm's controller listens to", COMMAND_INTERFACES),
     Argument("gripper_interface", "position", "what the gripper listens to", GRIPPER_INTERFACES),
     Argument("cell", "", "cell file; default: config/cell.yaml of the package"),
+    Argument("camera_driver", "none", "what to start for the cell's cameras; sim:=true starts none", CAMERA_DRIVERS),
     Argument("instruction", "", "instruction to start with; empty: wait for the topic `instruction`"),
     Argument("autostart", "true", "configure and activate the nodes; false leaves that to a lifecycle manager", _TRUTH),
     Argument("speed_factor", "0.2", "playback speed of the policy's motion, 1 = its own; begin low on a real arm"),
@@ -115,6 +118,19 @@ SIM_ARGUMENTS = (
     Argument("split", "test", "scenes of training or of test", ("train", "test")),
     Argument("seed", "0", "seed of the scenes"),
     Argument("camera_rate_hz", "10.0", "images a second of every view"),
+)
+
+RECORD_ARGUMENTS = (
+    Argument("cell", "", "cell file; default: config/cell.yaml of the package"),
+    Argument("out", "recordings", "directory in which each recording gets one of its own"),
+    Argument("calibration", "", "calibration file to put into every bag"),
+    Argument("model", "", "model directory whose hash is noted in every bag"),
+    Argument("images", "raw", "jpeg stores camera images as CompressedImage", ("raw", "jpeg")),
+    Argument("pre_roll_s", "2.0", "seconds before the start that a recording contains"),
+    Argument("record_at_start", "false", "begin as soon as every camera and the arm are heard", _TRUTH),
+    Argument("topics", "", "more topics, separated by commas"),
+    Argument("pattern", "", "regular expression of more topics; .* is all"),
+    Argument("console", "none", "log: the recorder's output on the screen as well as in the log file", ("none", "log")),
 )
 
 
@@ -153,9 +169,54 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     ]
     if values["sim"] == "true":
         nodes.insert(0, _node("sim_cell", {"cell": str(cell_path)}))
+    else:
+        nodes = [*camera_nodes(values["camera_driver"], cell, cell_path), *nodes]
     if values["console"] == "web":
         nodes += console_nodes(values, str(cell_path), model)
     return tuple(nodes)
+
+
+def camera_nodes(driver: str, cell: Cell, cell_path: Path) -> tuple[NodeSpec, ...]:
+    """What `driver`, one of CAMERA_DRIVERS, starts for all cameras of the cell: the same topics and settings either
+    way."""
+    one_of("camera_driver", driver, CAMERA_DRIVERS)
+    if driver == "pyrealsense2":
+        return (_node("camera_driver", {"cell": str(cell_path)}),)
+    return tuple(_realsense_ros(view) for view in cell.views) if driver == "realsense_ros" else ()
+
+
+def _realsense_ros(view: View) -> NodeSpec:
+    """realsense-ros 4.55 and later: topics below its namespace and name; frames and TF from camera_name."""
+    namespace, name = view.topic.rsplit("/", 1)
+    settings, (width, height) = view.driver, view.image_size or (640, 480)
+    profile = f"{width}x{height}x{settings.rate_hz}"
+    depth = settings.depth is Depth.ALIGNED
+    parameters: dict[str, object] = {
+        "camera_name": name,
+        "serial_no": f"_{view.serial}",  # the underscore, which the node drops, keeps digits from becoming a number
+        "enable_color": True,
+        "rgb_camera.color_profile": profile,
+        "rgb_camera.color_format": "RGB8",
+        "depth_module.color_profile": profile,  # cameras without an RGB module, such as the D405
+        "depth_module.color_format": "RGB8",
+        "rgb_camera.global_time_enabled": True,
+        "depth_module.global_time_enabled": True,
+        "enable_depth": depth,
+        "align_depth.enable": depth,
+        **{f"enable_{stream}": False for stream in ("infra1", "infra2", "gyro", "accel")},
+        "publish_tf": False,  # the optical frame has one parent: the base, by the calibration
+        "rgb_camera.auto_exposure_priority": False,
+        "rgb_camera.enable_auto_exposure": settings.exposure_us is None,
+        "rgb_camera.enable_auto_white_balance": settings.white_balance_k is None,
+        "depth_module.inter_cam_sync_mode": {SyncRole.NONE: 0, SyncRole.MASTER: 1, SyncRole.SLAVE: 2}[settings.sync],
+    }
+    if settings.exposure_us is not None:
+        parameters["rgb_camera.exposure"] = round(settings.exposure_us / 100.0)
+    if settings.gain is not None:
+        parameters["rgb_camera.gain"] = round(settings.gain)
+    if settings.white_balance_k is not None:
+        parameters["rgb_camera.white_balance"] = round(settings.white_balance_k)
+    return NodeSpec("realsense2_camera_node", name, "realsense2_camera", namespace, parameters=parameters)
 
 
 def console_nodes(values: Mapping[str, str], cell: str, model: str) -> tuple[NodeSpec, ...]:
@@ -184,9 +245,27 @@ def sim_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     return (_node("sim_cell", parameters),)
 
 
+def record_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+    """The graph of `record.launch.py`: the recorder beside whatever runs already."""
+    values = read_arguments(RECORD_ARGUMENTS, given)
+    parameters = {
+        "cell": str(_cell_path(values["cell"])),
+        "out": str(Path(values["out"]).expanduser().absolute()),
+        "calibration": str(Path(values["calibration"]).expanduser().absolute()) if values["calibration"] else "",
+        "model": str(config_file(values["model"])) if values["model"] else "",
+        "images": values["images"],
+        "pre_roll_s": _number("pre_roll_s", values["pre_roll_s"], float),
+        "record_at_start": values["record_at_start"] == "true",
+        "topics": values["topics"],
+        "pattern": values["pattern"],
+    }
+    return (_node("recorder", parameters),)
+
+
 GRAPHS: dict[str, tuple[tuple[Argument, ...], Callable[[Mapping[str, str]], tuple[NodeSpec, ...]]]] = {
     "policy": (POLICY_ARGUMENTS, policy_graph),
     "sim_cell": (SIM_ARGUMENTS, sim_graph),
+    "record": (RECORD_ARGUMENTS, record_graph),
 }
 """Name in `action-images up NAME` -> its arguments and what builds it."""
 

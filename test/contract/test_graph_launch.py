@@ -20,7 +20,7 @@ from action_images_ros.ros.graph import GRAPHS, PACKAGE
 from action_images_ros.ros.parameters import specs
 
 ROOT = Path(__file__).resolve().parents[2]
-LAUNCH_FILES = {"policy": "franka_policy.launch.py", "sim_cell": "sim_cell.launch.py"}
+LAUNCH_FILES = {"policy": "franka_policy.launch.py", "sim_cell": "sim_cell.launch.py", "record": "record.launch.py"}
 CASES = {
     "policy": [
         {},
@@ -31,7 +31,10 @@ CASES = {
             "engine": "torch",
             "model": "/some where/m",
         },
+        {"camera_driver": "pyrealsense2"},
+        {"camera_driver": "realsense_ros"},
     ],
+    "record": [{}, {"out": "/some where/bags", "images": "jpeg", "pre_roll_s": "5", "pattern": "/a.*"}],
     "sim_cell": [{}, {"seed": "7", "split": "train", "camera_rate_hz": "5"}],
 }
 ALL = [(graph, case) for graph, cases in CASES.items() for case in cases]

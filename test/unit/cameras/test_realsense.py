@@ -189,3 +189,25 @@ def test_the_feed_reopens_a_lost_camera_and_never_repeats_a_frame(recording):
     assert all(b > a for a, b in zip(stamps, stamps[1:]))
     assert all(abs(f.stamp_ns - time.time_ns()) < 60e9 for f in frames)
     assert FeedState.LOST in states and report.clock.domain is ClockDomain.HARDWARE
+
+
+def test_depth_that_comes_after_its_colour_has_its_stamp(recording):
+    """The pipeline often gives colour first, and once more with its depth."""
+    stop, frames = threading.Event(), []
+    feed = CameraFeed(
+        lambda: opened(recording, CameraSettings(depth=Depth.ALIGNED)), frames.append, time.time_ns, 1.0, silent_s=0.3
+    )
+    thread = threading.Thread(target=feed.run, args=(stop,), daemon=True)
+    thread.start()
+    end_s = time.monotonic() + 30.0
+    while feed.report().state is not FeedState.LOST:
+        assert time.monotonic() < end_s, "waited 30 s for the end of the recording"
+        time.sleep(0.02)
+    stop.set()
+    thread.join(10.0)
+    shown = {f.stamp_ns: int(f.color[0, 0, 0]) for f in frames if f.color is not None}
+    deep = [f for f in frames if f.depth is not None]
+    assert len(shown) == len([f for f in frames if f.color is not None]) and len(deep) >= 5
+    for frame in deep:
+        assert frame.depth.max() == 500 + shown[frame.stamp_ns]
+    assert len({f.stamp_ns for f in deep}) == len(deep)

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 
+from action_images_ros.cell import Cell
 from action_images_ros.errors import ConfigError
+from action_images_ros.geometry.se3 import make, matrix_from_quat
 from action_images_ros.ros.graph import POLICY_ARGUMENTS as ARGUMENTS
 from action_images_ros.ros.graph import NodeSpec, policy_graph, read_arguments, sim_graph, with_parameters
+from action_images_ros.ros.paths import config_file
 
 VALUES = {
     "a": True,
@@ -53,6 +57,72 @@ def test_the_policy_graph_is_denoiser_decoder_controller_and_one_transform_a_vie
     assert names == ["denoiser", "decoder", "controller", "left_camera_tf", "right_camera_tf"]
     assert [n.name for n in policy_graph({"sim": "true"})][0] == "sim_cell"
     assert [n.name for n in sim_graph({})] == ["sim_cell"]
+
+
+DRIVEN = """    driver: {exposure_us: 8000, gain: 32, white_balance_k: 4600, depth: aligned, sync: master}
+    serial: "012345678901"
+"""
+
+
+@pytest.fixture
+def real_cell(tmp_path):
+    text = config_file("config/cell.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "cell.yaml"
+    path.write_text(text.replace("    serial: sim-left\n", DRIVEN), encoding="utf-8")
+    return str(path)
+
+
+def test_the_chosen_driver_is_started_for_every_camera_of_the_cell(real_cell):
+    def names(**given):
+        return [n.name for n in policy_graph({"cell": real_cell, **given})]
+
+    assert names()[0] == names(camera_driver="none")[0] == "denoiser"
+    assert names(camera_driver="pyrealsense2")[:2] == ["camera_driver", "denoiser"]
+    assert names(camera_driver="realsense_ros")[:3] == ["left", "right", "denoiser"]
+    assert names(camera_driver="pyrealsense2", sim="true")[:2] == ["sim_cell", "denoiser"]
+    with pytest.raises(ConfigError, match="legal: none, pyrealsense2, realsense_ros"):
+        names(camera_driver="v4l")
+
+
+def test_realsense_ros_is_told_what_the_cell_file_says(real_cell):
+    left, right = policy_graph({"cell": real_cell, "camera_driver": "realsense_ros"})[:2]
+    assert (left.package, left.executable, left.namespace) == ("realsense2_camera", "realsense2_camera_node", "/camera")
+    p = left.parameters
+    assert (p["camera_name"], p["serial_no"]) == ("left", "_012345678901")
+    assert p["rgb_camera.color_profile"] == "320x240x30" and p["publish_tf"] is False
+    assert (p["rgb_camera.exposure"], p["rgb_camera.gain"], p["rgb_camera.white_balance"]) == (80, 32, 4600)
+    assert p["rgb_camera.enable_auto_exposure"] is p["rgb_camera.enable_auto_white_balance"] is False
+    assert p["align_depth.enable"] is p["enable_depth"] is True and p["depth_module.inter_cam_sync_mode"] == 1
+    q = right.parameters
+    assert q["rgb_camera.enable_auto_exposure"] is True and "rgb_camera.exposure" not in q
+    assert q["enable_depth"] is False and q["depth_module.inter_cam_sync_mode"] == 0
+    context = Context()
+    rclpy.init(context=context)
+    try:
+        node = Node(
+            "other",
+            context=context,
+            cli_args=list(left.command_arguments()),
+            automatically_declare_parameters_from_overrides=True,
+        )
+        assert node.resolve_topic_name("~/color/image_raw") == "/camera/left/color/image_raw"
+        assert node.get_parameter("serial_no").value == "_012345678901"
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown(context=context)
+
+
+def test_transforms_are_those_of_the_cell_file(real_cell):
+    """What the publishers of /tf_static are told, read back, is base_T_camera of every view."""
+    cell = Cell.load(real_cell)
+    graph = {n.name: n for n in policy_graph({"cell": real_cell})}
+    for view in cell.views:
+        words = graph[f"{view.name}_camera_tf"].arguments
+        said = dict(zip(words[::2], words[1::2]))
+        assert said["--frame-id"] == "fr3_link0" and said["--child-frame-id"] == view.frame_id
+        xyzw = np.array([float(said[f"--{k}"]) for k in ("qx", "qy", "qz", "qw")])
+        pose = make(matrix_from_quat(xyzw), np.array([float(said[f"--{k}"]) for k in "xyz"]))
+        assert np.abs(pose - view.camera.base_T_camera).max() < 1e-8
 
 
 def test_arguments_reach_the_nodes():
