@@ -167,6 +167,8 @@ class DecoderNode(ManagedNode):
             Level.WARN if doubt else Level.OK,
             self._last_why if doubt else "ok" if chunk is not None else "no action images yet",
             values,
+            remedy="one doubtful chunk now and then is refused and harmless; many: give denoiser and decoder the same "
+            "model, look at what the cameras see, calibrate anew",
         )
 
 

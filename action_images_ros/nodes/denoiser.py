@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +27,7 @@ from ..geometry.se3 import interpolate
 from ..model.canvas import Mode
 from ..policy import ActionImagePolicy
 from ..ros import qos
+from ..ros.health import camera_reports
 from ..ros.history import StateHistory
 from ..ros.main import run_node
 from ..ros.managed import Ending, ManagedNode
@@ -92,6 +94,7 @@ class DenoiserNode(ManagedNode):
         self._wake = threading.Condition()
         self._active = self._ending = False
         self.diagnostics.add(self._report)
+        self.diagnostics.add(self._report_cameras)
 
     def setup(self) -> None:
         p = self.parameters
@@ -104,6 +107,7 @@ class DenoiserNode(ManagedNode):
         self._kinematics = Fr3Kinematics()
         self._infos: set[str] = set()
         self._newest: MatchedSet | None = None
+        self._skews = Window(200)
         self._committed: ActionChunk | None = None
         self._instruction, self._made = p.instruction.strip(), 0
         self._stages = {k: Window(200) for k in ("frame_age", "generate", "publish", "observation_to_action_images")}
@@ -183,6 +187,7 @@ class DenoiserNode(ManagedNode):
     def _on_image(self, view: View, msg: Image) -> None:
         found = self._sync.add(view.name, stamp_to_ns(msg.header.stamp), msg, self.now_ns())
         if found is not None:
+            self._skews.add(found.skew_s)
             with self._wake:
                 self._newest = found
                 self._wake.notify()
@@ -320,10 +325,12 @@ class DenoiserNode(ManagedNode):
         }
         for name, window in self._stages.items():
             values |= milliseconds(name, window.spread())
-        for view, s in self._sync.statistics.items():
-            values |= {f"{view}_{k}": getattr(s, k) for k in ("rate_hz", "late", "repeated", "unmatched")}
-            values[f"{view}_age_ms"] = 1e3 * s.ages_s[-1] if s.ages_s else 0.0
-        return Report("generate", Level.WARN if complaint else Level.OK, complaint or waiting or "ok", values)
+        remedy = "see the statuses of the cameras and the arm; they name what is missing"
+        level = Level.WARN if complaint else Level.OK
+        return Report("generate", level, complaint or waiting or "ok", values, remedy=remedy)
+
+    def _report_cameras(self) -> Iterable[Report]:
+        return camera_reports(self._cell, self._sync, self._skews, self.now_ns()) if self._active else ()
 
 
 def _set_nice(nice: int) -> None:
