@@ -10,7 +10,7 @@ import gc
 import queue
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
@@ -39,6 +39,7 @@ from ..errors import ActionImagesError, ConfigError, TransportError
 from ..ros import commands, qos
 from ..ros.graph import COMMAND_INTERFACES, GRIPPER_INTERFACES
 from ..ros.grippers import Gripper, make_gripper
+from ..ros.health import arm_report
 from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode
@@ -93,6 +94,7 @@ class ControllerNode(ManagedNode):
         self._loop: DeadlineLoop | None = None
         self._inputs: list = []
         self.diagnostics.add(self._report)
+        self.diagnostics.add(self._report_arm)
 
     def setup(self) -> None:
         p = self.parameters
@@ -297,7 +299,20 @@ class ControllerNode(ManagedNode):
         if self._last_refusal:
             values["last_refusal"] = self._last_refusal
         level = {ControllerState.FAULT: Level.ERROR, ControllerState.HOLDING: Level.WARN}.get(out.state, Level.OK)
-        return Report("control", level, out.fault or out.state.value, values)
+        w = self.parameters.watchdog
+        limits = {"period_error_max_ms": f"<= {1e3 * w.command_s:g}"} if w.command_s else {}
+        if w.tracking_rad:
+            limits["tracking_error_rad"] = f"<= {w.tracking_rad:g}"
+        return Report("control", level, out.fault or out.state.value, values, limits, self._controller.remedy)
+
+    def _report_arm(self) -> Iterable[Report]:
+        out, w = self._output if self._loop is not None else None, self.parameters.watchdog
+        if out is None:
+            return ()
+        width_m = None if self._newest_state is None else self._newest_state.gripper_width_m
+        tracking = (out.stats.tracking_error_rad, w.tracking_rad)
+        name = f"{self._cell.name}/{self._cell.arm.base_frame}"
+        return (arm_report(name, self._state_rate, time.monotonic(), w.states_s, tracking, out.stats.lag_s, width_m),)
 
 
 def main() -> int:
