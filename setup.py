@@ -71,8 +71,11 @@ EXTRAS = {
         "onnx>=1.18",
         "onnxscript>=0.5",
     ],
+    # compressed bags, and bags into LeRobot data sets; recording itself needs nothing more
+    "recording": ["lz4>=4.3", "zstandard>=0.22", "pyarrow>=15", "imageio-ffmpeg>=0.5"],
     "tensorrt": ["tensorrt-cu13>=11.4"],
-    "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6"],
+    "docs": ["mkdocs-material>=9.5"],
+    "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mcap>=1.1", "rosbags>=0.10"],
 }
 
 
