@@ -108,7 +108,7 @@ POLICY_ARGUMENTS = (
     Argument("autostart", "true", "configure and activate the nodes; false leaves that to a lifecycle manager", _TRUTH),
     Argument("speed_factor", "0.2", "playback speed of the policy's motion, 1 = its own; begin low on a real arm"),
     Argument("console", "none", "log: the nodes' output on the screen too; web: the operator's live page", CONSOLES),
-    Argument("console_host", "127.0.0.1", "address of the live page; any other than this machine's own needs its token"),
+    Argument("console_host", "127.0.0.1", "address of the live page; others than this machine's own need its token"),
     Argument("console_port", "8080", "TCP port of the live page; its stop button has the next one"),
 )
 
