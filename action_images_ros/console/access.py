@@ -56,7 +56,7 @@ def read_token(file: str) -> str:
     except OSError as e:
         raise ConfigError(f"token file {path}: {e.strerror}; name another one (token_file)") from e
     if len(token) < 16:
-        raise ConfigError(f"token file {path} holds {len(token)} characters; expected at least 16: delete it for a new one")
+        raise ConfigError(f"token file {path} holds {len(token)} characters, less than 16; delete it for a new one")
     return token
 
 

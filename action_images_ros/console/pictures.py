@@ -45,7 +45,7 @@ class Pictures:
         self._small: dict[str, np.ndarray] = {}
 
     def live(self, view: str, image: np.ndarray, chunk: ActionChunk | None) -> None:
-        """image: (H, W, 3) uint8 RGB as the camera gave it. Raises EncodingError for another aspect than its camera's."""
+        """image: (H, W, 3) uint8 RGB as the camera gave it. Raises EncodingError for another shape."""
         camera = self._cameras[view]
         width, height = camera.image_size
         if abs(image.shape[1] * height - image.shape[0] * width) > max(image.shape[:2]):

@@ -85,8 +85,8 @@ class ConsoleServer:
             self._error = error
         except OSError as error:
             c = self._config
-            self._error = ConfigError(f"the console cannot listen on {c.host} port {c.port}: {error.strerror or error}; "
-                                      "choose another port or end what uses it")  # fmt: skip
+            why = f"the console cannot listen on {c.host} port {c.port}: {error.strerror or error}"
+            self._error = ConfigError(f"{why}; choose another port or end what uses it")
         finally:
             self._started.set()
             self._loop.close()

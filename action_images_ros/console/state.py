@@ -74,6 +74,7 @@ class _Facts:
     last_fault: tuple[str, str] = ("", "")
     verdict: dict = field(default_factory=dict)
     recorder: dict = field(default_factory=dict)
+    offers: tuple[str, ...] = ()
     speed: Speed = Speed()
     joints: tuple[float, ...] = ()
     width_m: float | None = None
@@ -171,10 +172,15 @@ class ConsoleState:
                 self._say(now_ns, "info", f"episode {verdict.get('episode')}: {outcome}{why}")
             f.verdict = dict(verdict)
 
-    def on_recorder(self, available: Sequence[str], recording: bool, message: str = "") -> None:
-        """available: which of record, success, failure the graph offers."""
+    def on_offers(self, names: Sequence[str]) -> None:
+        """What the graph offers beyond the controller: record, end_record, success, failure, next_scene."""
         with self._lock:
-            self._facts.recorder = {"available": list(available), "recording": recording, "message": message}
+            self._facts.offers = tuple(names)
+
+    def on_recorder(self, recorder: Mapping) -> None:
+        """The recorder's own state: recording, directory, seconds, bytes, lost."""
+        with self._lock:
+            self._facts.recorder = dict(recorder)
 
     def on_speed(self, value: float | None, settable: bool, minimum: float, maximum: float) -> None:
         with self._lock:
@@ -229,6 +235,7 @@ class ConsoleState:
                 "statuses": [self._line(s, now_ns) for s in sorted(f.statuses.values(), key=lambda s: s.name)],
                 "events": [{"ago_s": _ago(e.at_ns, now_ns), "kind": e.kind, "text": e.text} for e in f.events],
                 "cell_verdict": f.verdict,
+                "offers": list(f.offers),
                 "recorder": f.recorder,
                 "speed": vars(f.speed),
                 "chunk": self._chunk_line(now_ns),
@@ -236,8 +243,8 @@ class ConsoleState:
 
     def _controller_view(self, status: Status | None, now_ns: int) -> dict:
         if status is None or now_ns - status.at_ns > _STALE_NS:
-            return {"state": "unreachable", "fault": "no word from the controller on /diagnostics", "remedy":
-                    "start the graph, or look at the controller's log", "last_fault": "", "last_remedy": ""}  # fmt: skip
+            fault, remedy = "no word from the controller on /diagnostics", "start the graph, or look at its log"
+            return {"state": "unreachable", "fault": fault, "remedy": remedy, "last_fault": "", "last_remedy": ""}
         fault, remedy = self._facts.last_fault
         v = status.values
         return {

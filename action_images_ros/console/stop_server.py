@@ -26,7 +26,8 @@ color:#fff;font:800 min(18vw,18vh) system-ui,sans-serif;cursor:pointer}button:ac
 </style><button id="stop">STOP</button><div id="said">Space stops too</div><script>
 const said=document.getElementById('said');
 async function stop(){said.textContent='stopping ...';
-try{const a=await(await fetch('stop',{method:'POST'})).json();said.textContent=(a.ok?'stopped: ':'NOT STOPPED: ')+a.message}
+try{const a=await(await fetch('stop',{method:'POST'})).json();
+said.textContent=(a.ok?'stopped: ':'NOT STOPPED: ')+a.message}
 catch(e){said.textContent='NOT STOPPED: no connection'}}
 document.getElementById('stop').onpointerdown=stop;
 document.onkeydown=e=>{if(e.code==='Space'||e.code==='Escape'){e.preventDefault();stop()}}

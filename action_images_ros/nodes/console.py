@@ -114,6 +114,7 @@ class ConsoleNode(ManagedNode):
             create(MultiDOFJointTrajectory, "targets", self._on_targets, qos.TARGETS),
             create(String, "chunk_verdicts", self._on_chunk_verdict, qos.STATE),
             create(String, "controller_state", self._on_controller_state, qos.EVENTS),
+            create(String, "recorder/state", self._on_recorder, qos.LATCHED),
             create(String, "sim_cell/verdict", self._on_cell_verdict, qos.LATCHED),
         ]
         self._timers = [self.create_timer(_LOOK_S, self._look), self.create_timer(_ASK_S, self._remote.look_around)]
@@ -238,6 +239,12 @@ class ConsoleNode(ManagedNode):
     def _on_cell_verdict(self, msg: String) -> None:
         try:
             self._state.on_cell_verdict(dict(json.loads(msg.data)), self.now_ns())
+        except (ValueError, TypeError) as error:
+            self._complain(error)
+
+    def _on_recorder(self, msg: String) -> None:
+        try:
+            self._state.on_recorder(dict(json.loads(msg.data)))
         except (ValueError, TypeError) as error:
             self._complain(error)
 

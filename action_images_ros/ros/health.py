@@ -24,7 +24,7 @@ def camera_reports(cell: Cell, sync: Synchroniser, skews_s: Window, now_ns: int)
         yield Report(
             f"camera {view.name}", Level.ERROR if complaint else Level.OK, complaint or "ok", values,
             {"age_ms": age, "silent_ms": age},
-            f"look at camera {view.serial}: power, cable, driver, clock; {view.image_topic} must be published by it alone",
+            f"look at camera {view.serial}: power, cable, driver, clock; only it may publish {view.image_topic}",
             view.serial,
         )  # fmt: skip
     complaint = "" if sync.sets else "no set of all cameras yet"

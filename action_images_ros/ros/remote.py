@@ -15,13 +15,14 @@ from . import qos
 
 _ANSWER_S = 3.0
 _SPEED = "speed_factor"
+_NEXT_SCENE = "sim_cell/reset_scene"
 
 
 class Audience(Protocol):
     """Who is told what was done and what the graph offers."""
 
     def note(self, kind: str, text: str, now_ns: int) -> None: ...
-    def on_recorder(self, available: list[str], recording: bool, message: str = "") -> None: ...
+    def on_offers(self, names: list[str]) -> None: ...
     def on_speed(self, value: float | None, settable: bool, minimum: float, maximum: float) -> None: ...
 
 
@@ -35,16 +36,16 @@ class Remote:
         self._node, self._audience = node, audience
         self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
         self._enable = node.create_client(SetBool, "enable")
-        names = ("stop", "reset", "sim_cell/reset_scene", *RECORDER.values())
+        names = ("stop", "reset", _NEXT_SCENE, *RECORDER.values())
         self._triggers = {name: node.create_client(Trigger, name) for name in names}
         self._describe = node.create_client(DescribeParameters, f"{controller}/describe_parameters")
         self._get = node.create_client(GetParameters, f"{controller}/get_parameters")
         self._set = node.create_client(SetParameters, f"{controller}/set_parameters")
         self._settable, self._range, self._known = False, (0.01, 1.0), False
-        self._recording = False
 
     def do(self, name: str, value: object = None) -> tuple[bool, str]:
-        """enable, disable, stop, reset, instruct (text), speed (number), record, success, failure, next_scene.
+        """enable, disable, stop, reset, instruct (text), speed (number), record, end_record, success, failure,
+        next_scene.
 
         Done or not, and what the graph said. Waits for the answer; never call it from the node's executor.
         """
@@ -60,9 +61,9 @@ class Remote:
         if name in ("stop", "reset"):
             return self._call(self._triggers[name], Trigger.Request(), _said)
         if name == "next_scene":
-            return self._call(self._triggers["sim_cell/reset_scene"], Trigger.Request(), _said)
+            return self._call(self._triggers[_NEXT_SCENE], Trigger.Request(), _said)
         if name in RECORDER:
-            return self._record(name)
+            return self._call(self._triggers[RECORDER[name]], Trigger.Request(), _said)
         if name == "instruct" and isinstance(value, str):
             text = " ".join(value.split())[:400]
             self._instruction.publish(String(data=text))
@@ -70,12 +71,6 @@ class Remote:
         if name == "speed" and isinstance(value, (int, float)) and not isinstance(value, bool):
             return self._speed(float(value))
         return False, f"{name!r} is nothing that this console can do"
-
-    def _record(self, name: str) -> tuple[bool, str]:
-        ok, message = self._call(self._triggers[RECORDER[name]], Trigger.Request(), _said)
-        if ok:
-            self._recording = name == "record"
-        return ok, message
 
     def _speed(self, value: float) -> tuple[bool, str]:
         if not self._settable:
@@ -87,7 +82,8 @@ class Remote:
     def look_around(self) -> None:
         """Ask what the graph offers, without waiting: recorder, speed. For a timer of the node."""
         offered = [name for name, service in RECORDER.items() if self._triggers[service].service_is_ready()]
-        self._audience.on_recorder(offered, self._recording)
+        offered += ["next_scene"] if self._triggers[_NEXT_SCENE].service_is_ready() else []
+        self._audience.on_offers(offered)
         if not self._known and self._describe.service_is_ready():
             self._describe.call_async(DescribeParameters.Request(names=[_SPEED])).add_done_callback(self._described)
         if self._get.service_is_ready():
@@ -116,7 +112,12 @@ class Remote:
         return read(future.result())
 
 
-RECORDER = {"record": "recorder/start", "success": "recorder/success", "failure": "recorder/failure"}
+RECORDER = {
+    "record": "recorder/start",
+    "end_record": "recorder/stop",
+    "success": "recorder/success",
+    "failure": "recorder/failure",
+}
 """What the console calls it -> service of the recorder (std_srvs/Trigger)."""
 
 

@@ -181,7 +181,7 @@ function show(s) {
     list.replaceChildren(...s.instructions.map((text) => Object.assign(document.createElement("option"), { value: text })));
   }
   if (!$("instruction").value && s.instruction && document.activeElement !== $("instruction")) $("instruction").value = s.instruction;
-  showRecorder(s.recorder);
+  showRecorder(s.recorder, s.offers);
   showSpeed(s.speed);
   showStages(s.stages);
   showStatuses(s.statuses);
@@ -198,13 +198,17 @@ function showController(c) {
   else banner("");
 }
 
-function showRecorder(r) {
-  const has = (name) => (r.available || []).includes(name);
-  $("record").disabled = !has("record");
-  $("success").disabled = !has("success") || !r.recording;
-  $("failure").disabled = !has("failure") || !r.recording;
-  $("record").classList.toggle("on", Boolean(r.recording));
-  $("record").title = has("record") ? "" : "no recorder runs in this graph";
+function showRecorder(r, offers) {
+  const has = (name) => offers.includes(name), on = Boolean(r.recording) && has("end_record");
+  const button = $("record");
+  button.disabled = !has("record");
+  button.dataset.do = on ? "end_record" : "record";
+  button.firstChild.textContent = on ? `End ${Math.round(r.seconds)} s` : "Record";
+  button.classList.toggle("on", on);
+  button.title = has("record") ? (r.directory || r.last || "") : "no recorder runs in this graph";
+  $("success").disabled = !has("success") || !on;
+  $("failure").disabled = !has("failure") || !on;
+  $("next_scene").hidden = !has("next_scene");
 }
 
 function showSpeed(s) {
