@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from ..errors import ActionImagesError
+from .dds import use_profile
 
 PARENT_VARIABLE = "ACTION_IMAGES_PARENT"
 """Set by the runner to its process id: a node whose parent is gone ends itself."""
@@ -59,6 +60,7 @@ def _spin(make: Callable[[], object], argv: list[str], stop: threading.Event) ->
     from rclpy.signals import SignalHandlerOptions
 
     node = None
+    use_profile()
     try:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         node = make()

@@ -17,6 +17,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from ..errors import TransportError
 from . import qos
+from .dds import use_profile
 
 _SPIN_S = 0.05
 _SERVICE_S = 10.0
@@ -48,12 +49,13 @@ class Operator:
     """
 
     def __init__(self, name: str = "operator", on_wait: Callable[[], None] = lambda: None) -> None:
+        use_profile()
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node(name, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._on_wait = on_wait
+        self.on_wait = on_wait
         self.verdict: CellVerdict | None = None
         self.diagnostics: dict[str, dict[str, str]] = {}
         self._instruction = self.node.create_publisher(String, "instruction", qos.LATCHED)
@@ -74,7 +76,7 @@ class Operator:
         while not condition():
             if time.monotonic() - began_s > timeout_s:
                 raise TransportError(f"waited {timeout_s:g} s for {what}")
-            self._on_wait()
+            self.on_wait()
             self._executor.spin_once(timeout_sec=_SPIN_S)
         return time.monotonic() - began_s
 
@@ -88,17 +90,26 @@ class Operator:
     def enable(self, on: bool = True) -> Answer:
         return self._call(SetBool, "enable", SetBool.Request(data=on))
 
+    def switch(self, name: str, on: bool) -> Answer:
+        """Of a std_srvs/SetBool service."""
+        return self._call(SetBool, name, SetBool.Request(data=on))
+
     def trigger(self, name: str) -> Answer:
         """Of a std_srvs/Trigger service."""
         return self._call(Trigger, name, Trigger.Request())
 
     def _call(self, kind: type, name: str, request: object) -> Answer:
+        response = self.call(kind, name, request)
+        return Answer(response.success, response.message)
+
+    def call(self, kind: type, name: str, request: object) -> object:
+        """The response of any service."""
         client = self.node.create_client(kind, name)
         try:
             self.until(client.service_is_ready, f"the service {name}", _SERVICE_S)
             future = client.call_async(request)
             self.until(future.done, f"the answer of {name}", _SERVICE_S)
-            return Answer(future.result().success, future.result().message)
+            return future.result()
         finally:
             self.node.destroy_client(client)
 

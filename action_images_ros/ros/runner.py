@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError, TransportError
+from .dds import profile_defaults
 from .graph import NodeSpec
 from .main import PARENT_VARIABLE
-from .paths import config_file, executable_command
+from .paths import executable_command
 
 _TAIL_LINES = 20
 _RESPAWN_S = 1.0
@@ -46,14 +47,13 @@ def environment_defaults(base: Mapping[str, str] | None = None) -> dict[str, str
     """What every node's environment should have and `base` (default: ours) does not say: the DDS profile that loses no
     frames, discovery on this machine only, no spinning of idle compute threads."""
     wanted = {
-        "FASTDDS_DEFAULT_PROFILES_FILE": str(config_file("config/fastdds_shm.xml")),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "RCUTILS_COLORIZED_OUTPUT": "0",
         "GOMP_SPINCOUNT": "0",
         "PYTHONUNBUFFERED": "1",
     }
     present = os.environ if base is None else base
-    return {name: value for name, value in wanted.items() if name not in present}
+    return {**profile_defaults(present), **{name: value for name, value in wanted.items() if name not in present}}
 
 
 def graph_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -106,6 +106,14 @@ class GraphRunner:
 
     def pid(self, name: str) -> int:
         return self._running[name].popen.pid
+
+    def restart(self, name: str) -> None:
+        """Start a node anew; one that still runs is killed first, with whatever it started."""
+        process = self._running[name]
+        process.signal(signal.SIGKILL)
+        process.popen.wait()
+        process.finish()
+        self._start(process.node, process.command)
 
     def poll(self) -> Exit | None:
         """The first required process that has ended; respawns those that are to be. Call it now and then."""
