@@ -43,44 +43,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", type=Path, help="model directory whose weights to train on")
+    parser.add_argument("--distil", type=Path, metavar="TEACHER",
+                        help="model directory: train its weights on to need fewer denoising steps")
+    parser.add_argument("--student-steps", type=int, default=1, help="of the distilled model (%(default)s)")
+    parser.add_argument("--teacher-steps", type=int, default=4, help="of the teacher, a multiple (%(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on where the checkpoint in --out left off")
 
 
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from ..errors import ConfigError
-    from ..model.factory import copy_frozen_parts
     from ..training.data import CanvasSource, load_episodes
-    from ..training.loop import TrainConfig, Trainer
-    from ..training.loss import LossConfig
 
     torch.set_num_threads(args.threads)
-    try:
-        mix = {k: float(v) for k, v in (item.split("=") for item in args.mode_mix.split(","))}
-    except ValueError:
-        raise ConfigError(f"--mode-mix is {args.mode_mix!r}; expected like policy=0.7,joint=0.3") from None
-    model = _model_config(args, tuple(mix))
-    config = TrainConfig(
-        samples=args.samples,
-        minutes=args.minutes,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
-        mode_mix=mix,
-        loss=LossConfig(shift=model.sampler.shift),
-    )
-    source = CanvasSource(load_episodes(args.data, args.episodes), model, args.config)
-    held_out = CanvasSource(load_episodes(args.validation), model, args.config) if args.validation else None
-    trainer = Trainer(source, model, config, args.out, time.monotonic)
-    if args.config:
-        copy_frozen_parts(args.config, args.out)
-    if args.start_from:
-        new = trainer.start_from(args.start_from)
-        if new:
-            print(f"{len(new)} parameters are not in {args.start_from} and start anew: {', '.join(new[:4])} ...")
-    if args.resume:
-        trainer.resume()
+    trainer = _trainer(args)
+    source, model = trainer.source, trainer.model_config
+    files = args.config or args.distil
+    held_out = CanvasSource(load_episodes(args.validation), model, files) if args.validation else None
     size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
     print(
         f"{len(source.episodes)} episodes, {size:.1f} M parameters, {args.threads} threads, modes {args.mode_mix}",
@@ -115,6 +94,48 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _trainer(args: argparse.Namespace):
+    """The run that the arguments describe, ready to go."""
+    from ..errors import ConfigError
+    from ..model.factory import copy_frozen_parts
+    from ..training.data import CanvasSource, load_episodes
+    from ..training.loop import TrainConfig, Trainer
+    from ..training.loss import LossConfig
+
+    try:
+        mix = {k: float(v) for k, v in (item.split("=") for item in args.mode_mix.split(","))}
+    except ValueError:
+        raise ConfigError(f"--mode-mix is {args.mode_mix!r}; expected like policy=0.7,joint=0.3") from None
+    if args.distil and (args.config or args.start_from):
+        raise ConfigError("--distil takes sizes and weights from the teacher; leave out --config and --start-from")
+    model, files, start = _model_config(args, tuple(mix)), args.config or args.distil, args.start_from or args.distil
+    config = TrainConfig(samples=args.samples, minutes=args.minutes, batch_size=args.batch_size,
+                         learning_rate=args.learning_rate, seed=args.seed, mode_mix=mix,
+                         loss=LossConfig(shift=model.sampler.shift))
+    source = CanvasSource(load_episodes(args.data, args.episodes), model, files)
+    loss = _distillation(args, config.loss) if args.distil else None
+    trainer = Trainer(source, model, config, args.out, time.monotonic, loss)
+    if files:
+        copy_frozen_parts(files, args.out)
+    if start:
+        new = trainer.start_from(start)
+        if new:
+            print(f"{len(new)} parameters are not in {start} and start anew: {', '.join(new[:4])} ...")
+    if args.resume:
+        trainer.resume()
+    return trainer
+
+
+def _distillation(args: argparse.Namespace, loss):
+    from ..engines.torch_eager import load_denoiser
+    from ..model.config import ModelConfig
+    from ..training.distil import DistilConfig, Distillation
+
+    teacher = ModelConfig.load(args.distil)
+    steps = DistilConfig(args.student_steps, args.teacher_steps)
+    return Distillation(load_denoiser(args.distil, teacher), steps, loss, teacher.sampler)
+
+
 def _draw_course(out: Path) -> None:
     import json
 
@@ -129,6 +150,10 @@ def _draw_course(out: Path) -> None:
 def _model_config(args: argparse.Namespace, modes: tuple[str, ...]):
     from ..model.config import ConvCanvasConfig, ModelConfig
 
+    if args.distil:
+        teacher = ModelConfig.load(args.distil)
+        sampler = dataclasses.replace(teacher.sampler, denoising_steps=args.student_steps)
+        return dataclasses.replace(teacher, modes=modes, sampler=sampler)
     if args.config:
         return dataclasses.replace(ModelConfig.load(args.config), modes=modes)
     size = ConvCanvasConfig(args.width, args.channels, args.blocks, args.heads, frame_channels=args.frame_channels)

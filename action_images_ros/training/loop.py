@@ -17,8 +17,11 @@ from ..errors import ConfigError, DatasetError, ModelError
 from ..model.canvas import Mode
 from ..model.config import ModelConfig
 from ..model.factory import build_denoiser, save_denoiser
-from .data import Augment, CanvasSource, draw_layout
+from .data import Augment, Batch, CanvasSource, draw_layout
 from .loss import LossConfig, canvas_loss
+
+Loss = Callable[[torch.nn.Module, Batch, torch.Generator], dict[str, torch.Tensor]]
+"""(model, batch, generator of the noise) -> losses by name, of which `total` is minimised."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,10 @@ class Trainer:
         config: TrainConfig,
         out: Path,
         clock: Callable[[], float],
+        loss: Loss | None = None,
     ) -> None:
+        """loss: what is minimised, if not flow matching as `config.loss` says."""
+        self.loss = loss or (lambda model, batch, generator: canvas_loss(model, batch, config.loss, generator))
         self.source, self.model_config, self.config, self.out, self.clock = (
             source,
             model_config,
@@ -144,7 +150,7 @@ class Trainer:
                 config.learning_rate * min(1.0, (self.samples + 1) / config.warmup_samples) * _cosine(self.share)
             )
         with torch.autocast("cpu", torch.bfloat16):
-            losses = canvas_loss(self.model, batch, config.loss, generator)
+            losses = self.loss(self.model, batch, generator)
         if not torch.isfinite(losses["total"]):
             raise DatasetError(
                 f"the loss became {losses['total'].item()} after {self.samples} samples; "

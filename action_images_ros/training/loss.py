@@ -57,25 +57,34 @@ def canvas_loss(model, batch: Batch, config: LossConfig, generator: torch.Genera
     conditioning = Conditioning(*map(torch.from_numpy, (batch.rays, batch.text, batch.text_mask)))
     sigma, layout = _draw_levels(len(action), config, generator), batch.layout
     noise = [torch.randn(x.shape, generator=generator) for x in (video, action)]
-    noisy = [restore_clean(_mix(x, n, sigma), x, mask)
+    noisy = [restore_clean(mix(x, n, sigma), x, mask)
              for x, n, mask in zip((video, action), noise, (layout.video_mask(video), layout.action_mask(action)))]
-    made = _predict(model, *noisy, sigma, conditioning)
+    made = predict(model, *noisy, sigma, conditioning)
     clean = model.predicts is Prediction.CLEAN
     targets = (video, action) if clean else (noise[0] - video, noise[1] - action)
-    pixels = model.config.frame_codec == "pixels"
+    weights = pixel_weights(model, (video, action), config)
     level = _level_weight(sigma, config.level_weight)
     out = {}
-    if _generates(layout.clean_action):
-        weight = 1.0 + config.blob_weight * (action + 1.0) / 2.0 if pixels else torch.ones(())
-        out["action"] = _error(made[1], targets[1], weight * level, layout.action_mask(action))
-    if made[0] is not None and _generates(layout.clean_video):
-        weight = 1.0 + config.change_weight * (video - video[:, :, :1]).abs() if pixels else torch.ones(())
-        out["video"] = config.video_weight * _error(made[0], targets[0], weight * level, layout.video_mask(video))
-    out["total"] = sum(out.values())
+    if generates(layout.clean_action):
+        out["action"] = masked_error(made[1], targets[1], weights[1] * level, layout.action_mask(action))
+    if made[0] is not None and generates(layout.clean_video):
+        error = masked_error(made[0], targets[0], weights[0] * level, layout.video_mask(video))
+        out["video"] = config.video_weight * error
+    out["total"] = sum(out.values(), torch.zeros(()))
     return out
 
 
-def _generates(clean: tuple[bool, ...]) -> bool:
+def pixel_weights(model, clean: tuple[Tensor, Tensor], config: LossConfig) -> tuple[Tensor, Tensor]:
+    """Weights of the squared errors of (video, action), from the clean latents; ones where latents are not pixels."""
+    if model.config.frame_codec != "pixels":
+        return torch.ones(()), torch.ones(())
+    video, action = clean
+    return (1.0 + config.change_weight * (video - video[:, :, :1]).abs(),
+            1.0 + config.blob_weight * (action + 1.0) / 2.0)
+
+
+def generates(clean: tuple[bool, ...]) -> bool:
+    """Whether any frame of a segment is not given."""
     return not all(clean)
 
 
@@ -94,7 +103,7 @@ def _level_weight(sigma: Tensor, kind: LevelWeight) -> Tensor:
     return ((torch.exp(-2 * (sigma - 0.5) ** 2) - end) / mean).reshape(-1, 1, 1, 1, 1, 1)
 
 
-def _predict(model, video: Tensor, action: Tensor, sigma: Tensor, conditioning: Conditioning):
+def predict(model, video: Tensor, action: Tensor, sigma: Tensor, conditioning: Conditioning):
     """(video, action) as the model predicts them, None where it generates nothing of that kind."""
     if model.predicts is Prediction.VELOCITY:
         return model.velocity(video, action, sigma, conditioning)
@@ -103,12 +112,13 @@ def _predict(model, video: Tensor, action: Tensor, sigma: Tensor, conditioning: 
     return clean_video, clean_action
 
 
-def _mix(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+def mix(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """(1 - s) x + s noise; sigma (B,), x (B, V, F, C, h, w)."""
     s = sigma.reshape(-1, 1, 1, 1, 1, 1)
     return (1 - s) * x + s * noise
 
 
-def _error(made: Tensor, target: Tensor, weight: Tensor, given: Tensor) -> Tensor:
+def masked_error(made: Tensor, target: Tensor, weight: Tensor, given: Tensor) -> Tensor:
     """Weighted squared error over the frames that are not given."""
     mask = (~given).expand_as(target)
     return (weight * (made.float() - target) ** 2 * mask).sum() / mask.sum()
