@@ -61,6 +61,10 @@ EXTRAS = {
     "text": ["wordllama>=0.3.3", "tokenizers>=0.15"],
     "sim": [*MUJOCO, "franky-sim>=1.0.4", "imageio-ffmpeg>=0.5"],
     "cameras": ["pyrealsense2>=2.55"],
+    # libfranka's client; needs glibc 2.34
+    "arm": [f"franky-control>=2.0; {WHEELS_EXIST}"],
+    # serves the simulated cell by libfranka's protocol; pinocchio is 380 MB
+    "arm-sim": [f"pin>=3.0; {WHEELS_EXIST}"],
     # the operator's live page; pycollada reads the arm's meshes
     "console": ["viser>=1.0", "aiohttp>=3.9", "trimesh>=4.0", "pycollada>=0.8"],
     "train": [

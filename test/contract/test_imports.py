@@ -18,7 +18,7 @@ LEVELS = (
     {"cameras", "codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures",
      "trajectory_csv"},
     {"policy", "training", "sim", "overlay"},
-    {"ros", "console"},
+    {"ros", "arm", "console"},
     {"nodes", "cli", "bench"},
 )
 """A room imports rooms of the levels before its own, and those of its own level only where NEIGHBOURS says so."""
@@ -38,6 +38,7 @@ NEIGHBOURS = {
     ("model", "codec"): "the current action enters the canvas as an action image, encoded as the model's config says",
     ("engines", "model"): "an engine is a model.Denoiser made from a model directory",
     ("training", "sim"): "every other object of a recorded simulated scene is a further demonstration",
+    ("arm", "ros"): "trajectories are interpolated as a joint trajectory controller does, rates measured as elsewhere",
     ("cli", "bench"): "`action-images bench` lists and starts the benchmarks",
 }
 

@@ -1,0 +1,50 @@
+"""The libfranka client, imported where it is first needed, and calls of it that end in time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import TypeVar
+
+from ..errors import ArmError
+
+T = TypeVar("T")
+
+
+def client() -> ModuleType:
+    """The module franky. Raises ArmError where it is not installed."""
+    try:
+        import franky
+    except ImportError as error:
+        raise ArmError(
+            f"the libfranka client cannot be imported ({error}); install it with: pip install 'action_images_ros[arm]' "
+            "(x86-64 Linux; elsewhere build franky-control against the libfranka of your robot)"
+        ) from error
+    return franky
+
+
+def within(timeout_s: float, call: Callable[[], T], what: str) -> T:
+    """What `call` returns. Raises ArmError where it fails or does not end in timeout_s; a client of an arm that is
+    taken, or of an address that never answers, waits for ever."""
+    done: dict[str, object] = {}
+
+    def run() -> None:
+        try:
+            done["value"] = call()
+        except Exception as error:  # noqa: BLE001 - the client's own errors share no base class
+            done["error"] = error
+
+    thread = threading.Thread(target=run, name=what, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise ArmError(f"{what}: no answer within {timeout_s:g} s; is another program connected to it?")
+    if "error" in done:
+        raise ArmError(f"{what}: {one_line(done['error'])}") from done["error"]
+    return done["value"]
+
+
+def one_line(error: object) -> str:
+    """A client's message without its line breaks and its name."""
+    return " ".join(str(error).split()).removeprefix("libfranka: ") or type(error).__name__
