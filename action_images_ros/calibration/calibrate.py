@@ -21,6 +21,7 @@ from .unknowns import Correction, Intrinsics, Layout, Noise, given_lenses
 
 WORKSPACE_M = (0.5, 0.0, 0.2)
 _DETERMINED = 0.5
+_MAX_PIXEL_SD = 2.0
 _SIGNIFICANT_P = 0.01
 
 
@@ -45,11 +46,23 @@ def calibrate(rig: Rig, samples: list[Sample], arm: ArmModel, options: Options =
         raise CalibrationError(f"these poses do not determine the calibration: {'; '.join(why)}")
     problem = _Problem(rig, samples, arm, options)
     bundle, solution, notes = problem.solve()
+    _require_plausible(rig, solution)
     held_out = leave_one_out(bundle, solution)
     checks = {view: "" for view in rig.cameras}
     if options.intrinsics is Intrinsics.CHECKED:
         checks = check_lenses(bundle, solution, problem.with_lenses(solution))
     return _result(rig, bundle, solution, held_out, checks, notes, options)
+
+
+def _require_plausible(rig: Rig, solution: Solution) -> None:
+    """Points that scatter by pixels are no noise: the model of that camera is wrong."""
+    bad = [f"{view} by {sd:.1f} px" for view, sd in zip(rig.cameras, solution.pixel_sd) if sd > _MAX_PIXEL_SD]
+    if bad:
+        raise CalibrationError(
+            f"board points scatter in view {', '.join(bad)}, where a tenth is usual: the intrinsics are not those of "
+            "this camera and image size, or the board is not the one that was named; mend that, or re-estimate the "
+            "intrinsics"
+        )
 
 
 def quick_solution(

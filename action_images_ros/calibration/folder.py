@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,6 +19,22 @@ from .detect import BoardDetector
 from .rig import Rig, Sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+class JointTable:
+    """Writes folder/joints.csv for samples, as `read_joints` reads it."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / "joints.csv"
+
+    def write(self, samples: Sequence[Sample]) -> None:
+        head = ["pose", *(f"q{i}" for i in range(1, 8)), *(f"dq{i}" for i in range(1, 8)), "stamp_ns"]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(head)
+            for s in samples:
+                writer.writerow([s.name, *(f"{v:.9f}" for v in (*s.q, *s.dq)), s.stamp_ns])
 
 
 def read_joints(folder: Path) -> dict[str, dict]:

@@ -76,14 +76,17 @@ class Proposer:
     ):
         self._rig, self._arm, self._box, self._config, self._clear = rig, arm, box, config, clear
 
-    def explore(self, q_now: np.ndarray, taken: np.ndarray, rng: np.random.Generator) -> Proposal:
-        """While nothing is known of the cameras: a small safe turn of the hand that is unlike what was `taken` (P,
-        7)."""
+    def explore(
+        self, q_now: np.ndarray, taken: np.ndarray, rng: np.random.Generator, vain: np.ndarray = np.zeros((0, 7))
+    ) -> Proposal:
+        """While nothing is known of the cameras: a small safe turn of the hand from one of those `taken` (P, 7), in
+        which boards were seen, unlike all of them and those that were in `vain` (N, 7)."""
         tight = ProposalConfig(spread_rad=tuple(0.4 * s for s in self._config.spread_rad))
-        q = self._safe(self._draw(np.asarray(q_now)[None], tight, rng), q_now, [])
+        around = np.reshape(taken, (-1, 7)) if len(taken) else np.asarray(q_now)[None]
+        q = self._safe(self._draw(around, tight, rng), q_now, [])
         if not len(q):
             raise self._nothing()
-        tcp, before = self._arm.fk(q), self._arm.fk(np.concatenate([np.reshape(taken, (-1, 7)), [q_now]]))
+        tcp, before = self._arm.fk(q), self._arm.fk(np.concatenate([around, np.reshape(vain, (-1, 7)), [q_now]]))
         relative = np.swapaxes(before[None, :, :3, :3], -1, -2) @ tcp[:, None, :3, :3]
         turn = np.arccos(np.clip((np.trace(relative, axis1=2, axis2=3) - 1) / 2, -1, 1))
         far = turn + np.linalg.norm(tcp[:, None, :3, 3] - before[None, :, :3, 3], axis=2) / 0.3

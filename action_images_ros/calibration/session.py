@@ -56,6 +56,7 @@ class CalibrationSession:
     proposal_config: ProposalConfig = field(default_factory=ProposalConfig)
     clear: Callable[[np.ndarray], np.ndarray] | None = None
     samples: list[Sample] = field(default_factory=list, init=False)
+    _vain: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
     _solved: tuple[int, Bundle, Solution] | None = field(default=None, init=False, repr=False)
 
     def add(self, sample: Sample) -> Taken:
@@ -67,6 +68,8 @@ class CalibrationSession:
         if not reason:
             self.samples.append(sample)
             self._solved = None
+        else:
+            self._vain.append(sample.q)
         return Taken(not reason, reason, sees)
 
     def _objection(self, sample: Sample, sees: tuple[str, ...]) -> str:
@@ -143,7 +146,8 @@ class CalibrationSession:
         proposer = Proposer(self.rig, self.arm, self.box, self.proposal_config, self.clear)
         solved = self._solution()
         if solved is None:
-            return proposer.explore(q_now, np.array([s.q for s in self.samples]).reshape(-1, 7), rng)
+            good = np.array([s.q for s in self.samples]).reshape(-1, 7)
+            return proposer.explore(q_now, good, rng, np.array(self._vain).reshape(-1, 7))
         short = [v for v, c in self.coverage().items() if c.distinct < self.options.demands.poses]
         return proposer.refine(*solved, q_now, self.samples, rng, np.array(self.options.workspace_m), short)
 

@@ -1,6 +1,6 @@
 """ROS messages <-> the types of the core. Every converter checks what it is given and raises TransportError."""
 
-from .cameras import camera_info_message, check_camera_info
+from .cameras import camera_info_message, check_camera_info, lens_from_message
 from .chunks import chunk_from_message, chunk_message
 from .images import image_from_message, image_message, tile_actions, untile_actions
 from .stamps import stamp_from_ns, stamp_to_ns
@@ -16,6 +16,7 @@ __all__ = [
     "image_from_message",
     "image_message",
     "joint_state_message",
+    "lens_from_message",
     "pose_from_message",
     "pose_message",
     "stamp_from_ns",

@@ -12,6 +12,8 @@ from .stamps import stamp_from_ns
 _FOCAL_TOLERANCE = 0.02
 _CENTRE_TOLERANCE = 0.02
 
+_LENS_MODELS = ("plumb_bob", "rational_polynomial")
+
 
 def camera_info_message(camera: PinholeCamera, stamp_ns: int, frame_id: str) -> CameraInfo:
     width, height = camera.image_size
@@ -51,3 +53,17 @@ def check_camera_info(msg: CameraInfo, view: str, calibrated: PinholeCamera) -> 
             f"cell file fx {calibrated.K[0, 0]:.1f} fy {calibrated.K[1, 1]:.1f} cx {calibrated.K[0, 2]:.1f} cy "
             f"{calibrated.K[1, 2]:.1f}: not the same camera or stream; correct the topic or calibrate again"
         )
+
+
+def lens_from_message(msg: CameraInfo, view: str) -> tuple[np.ndarray, tuple[int, int], np.ndarray]:
+    """K (3, 3), image size and distortion (8,) that a driver reports. Raises TransportError where it reports none, or a
+    lens model that is not OpenCV's."""
+    K, d = np.asarray(msg.k, float).reshape(3, 3), np.asarray(msg.d, float)
+    if not np.any(K):
+        raise TransportError(f"view {view}: camera_info has no K; write K and image_size of this view in the cell file")
+    if np.any(d) and (msg.distortion_model not in _LENS_MODELS or len(d) > 8):
+        raise TransportError(
+            f"view {view}: camera_info has distortion model {msg.distortion_model!r} with {len(d)} coefficients; "
+            f"legal: {', '.join(_LENS_MODELS)}; have the driver publish a rectified image"
+        )
+    return K, (int(msg.width), int(msg.height)), np.concatenate([d, np.zeros(8)])[:8]
