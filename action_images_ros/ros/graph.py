@@ -95,6 +95,7 @@ class Argument:
 
 
 _TRUTH = ("true", "false")
+_MODES = ("guide", "propose")
 
 POLICY_ARGUMENTS = (
     Argument("sim", "false", "start the simulated cell instead of expecting a real arm and cameras", _TRUTH),
@@ -131,6 +132,22 @@ RECORD_ARGUMENTS = (
     Argument("topics", "", "more topics, separated by commas"),
     Argument("pattern", "", "regular expression of more topics; .* is all"),
     Argument("console", "none", "log: the recorder's output on the screen as well as in the log file", ("none", "log")),
+)
+
+
+CALIBRATION_ARGUMENTS = (
+    Argument("sim", "false", "calibrate the simulated cell of config/sim_calibration", _TRUTH),
+    Argument("cell", "", "cell file: topics and serial numbers of the cameras; default: config/cell.yaml"),
+    Argument("gripper_board", "", "board on the gripper, e.g. charuco:6x4:45/31mm:4X4_50"),
+    Argument("table_board", "", "board on the table, e.g. charuco:7x5:45/31mm:4X4_50+20"),
+    Argument("wrist", "", "cameras on the arm: NAME=TOPIC@SERIAL, commas between several"),
+    Argument("mode", "guide", "guide: a person moves the arm; propose: the node drives, once enabled", _MODES),
+    Argument("poses", "20", "poses to take"),
+    Argument("command_interface", "joint_trajectory", "what the arm's controller listens to", COMMAND_INTERFACES),
+    Argument("speed_rad_s", "0.2", "of the fastest joint, when the node drives"),
+    Argument("intrinsics", "checked", "what is done about lenses", ("fixed", "checked", "estimated")),
+    Argument("out", "", "folder for the result; default: calibrations/<date> in the working directory"),
+    Argument("console", "none", "log: the nodes' output on the screen as well as in the log files", ("none", "log")),
 )
 
 
@@ -262,9 +279,42 @@ def record_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     return (_node("recorder", parameters),)
 
 
+def calibration_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+    """The graph of `calibrate_cameras.launch.py`."""
+    values = read_arguments(CALIBRATION_ARGUMENTS, given)
+    sim, cell = values["sim"] == "true", values["cell"]
+    scene = config_file("config/sim_calibration/scene.yaml")
+    if sim and not cell:
+        cell = str(config_file("config/sim_calibration/cell.yaml"))
+    boards = {name: values[name] for name in ("gripper_board", "table_board", "wrist")}
+    if sim and not any(boards.values()):
+        boards = dict(SIM_RIG)
+    parameters = {
+        "cell": str(_cell_path(cell)),
+        **boards,
+        **{name: values[name] for name in ("mode", "command_interface", "intrinsics", "out")},
+        "poses": _number("poses", values["poses"], int),
+        "speed_rad_s": _number("speed_rad_s", values["speed_rad_s"], float),
+    }
+    calibrator = _node("calibrator", parameters)
+    if not sim:
+        return (calibrator,)
+    camera = {"cell": parameters["cell"], "calibration_scene": str(scene), "camera_rate_hz": 2.0}
+    return (_node("sim_cell", camera), calibrator)
+
+
+SIM_RIG = {
+    "gripper_board": "charuco:6x4:45/31mm:4X4_50",
+    "table_board": "charuco:7x5:45/31mm:4X4_50+20",
+    "wrist": "wrist=/camera/wrist@wrist-0",
+}
+"""Boards and wrist camera of config/sim_calibration."""
+
+
 GRAPHS: dict[str, tuple[tuple[Argument, ...], Callable[[Mapping[str, str]], tuple[NodeSpec, ...]]]] = {
     "policy": (POLICY_ARGUMENTS, policy_graph),
     "sim_cell": (SIM_ARGUMENTS, sim_graph),
+    "calibrate_cameras": (CALIBRATION_ARGUMENTS, calibration_graph),
     "record": (RECORD_ARGUMENTS, record_graph),
 }
 """Name in `action-images up NAME` -> its arguments and what builds it."""

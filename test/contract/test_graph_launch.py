@@ -20,7 +20,8 @@ from action_images_ros.ros.graph import GRAPHS, PACKAGE
 from action_images_ros.ros.parameters import specs
 
 ROOT = Path(__file__).resolve().parents[2]
-LAUNCH_FILES = {"policy": "franka_policy.launch.py", "sim_cell": "sim_cell.launch.py", "record": "record.launch.py"}
+LAUNCH_FILES = {"policy": "franka_policy.launch.py", "sim_cell": "sim_cell.launch.py",
+                "calibrate_cameras": "calibrate_cameras.launch.py", "record": "record.launch.py"}
 CASES = {
     "policy": [
         {},
@@ -35,6 +36,7 @@ CASES = {
         {"camera_driver": "realsense_ros"},
     ],
     "record": [{}, {"out": "/some where/bags", "images": "jpeg", "pre_roll_s": "5", "pattern": "/a.*"}],
+    "calibrate_cameras": [{"sim": "true"}, {"gripper_board": "charuco:6x4:45/31mm:4X4_50", "poses": "12"}],
     "sim_cell": [{}, {"seed": "7", "split": "train", "camera_rate_hz": "5"}],
 }
 ALL = [(graph, case) for graph, cases in CASES.items() for case in cases]
