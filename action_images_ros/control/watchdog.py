@@ -54,12 +54,18 @@ class Watchdog:
         if self._config.command_s is not None and late > self._config.command_s:
             text = f"{1e3 * late:.0f} ms between two ticks; legal: {1e3 * self._config.command_s:.0f} ms"
             found.append((Event.COMMAND_LATE, text))
+            self._excuse(late)
         offset = now_ns - 1e9 * now_s
         jump = 0.0 if self._offset_ns is None else 1e-9 * (offset - self._offset_ns)
         if self._config.clock_jump_s is not None and abs(jump) > self._config.clock_jump_s:
             found.append((Event.CLOCK_JUMP, f"ROS time jumped by {jump:+.3f} s"))
         self._tick_s, self._offset_ns = now_s, offset
         return found
+
+    def _excuse(self, gap_s: float) -> None:
+        """What could not be received while nobody was there to receive it is not late."""
+        self._frames_s, self._states_s, self._chunks_s = (
+            s + gap_s for s in (self._frames_s, self._states_s, self._chunks_s))
 
     def inputs(self, now_s: float) -> list[tuple[Event, str]]:
         """What has not arrived in time."""

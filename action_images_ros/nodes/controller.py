@@ -7,6 +7,7 @@ leave what they received in an inbox.
 from __future__ import annotations
 
 import gc
+import json
 import queue
 import sys
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from sensor_msgs.msg import CameraInfo, JointState
+from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
@@ -132,6 +134,8 @@ class ControllerNode(ManagedNode):
         self._command = self.create_publisher(self._arm.message, self._arm.topic, qos.COMMAND)
         self._gripper: Gripper = make_gripper(self, p.gripper_interface, self._names)
         self._committed = self.create_publisher(MultiDOFJointTrajectory, "committed", qos.TARGETS)
+        self._changes = self.create_publisher(String, "controller_state", qos.EVENTS)
+        self._verdicts = self.create_publisher(String, "chunk_verdicts", qos.STATE)
         self._serve()
 
     def _serve(self) -> None:
@@ -225,8 +229,13 @@ class ControllerNode(ManagedNode):
         self._inbox.put(lambda now_s: self._take(chunk, now_s))
 
     def _take(self, chunk: ActionChunk, now_s: float) -> None:
-        verdict = self._controller.on_chunk(chunk, self.now_ns(), now_s)
-        if not verdict.accepted and verdict.refusal not in (Refusal.NOT_ENABLED, Refusal.BEFORE_ENABLE):
+        now_ns = self.now_ns()
+        verdict = self._controller.on_chunk(chunk, now_ns, now_s)
+        unused = verdict.refusal in (Refusal.NOT_ENABLED, Refusal.BEFORE_ENABLE)
+        word = "accepted" if verdict.accepted else "unused" if unused else "refused"
+        told = {"stamp_ns": chunk.stamp_ns, "at_ns": now_ns, "verdict": word, "reason": verdict.reason}
+        self._verdicts.publish(String(data=json.dumps(told)))
+        if word == "refused":
             self._last_refusal = verdict.reason
             self.get_logger().warning(f"chunk refused: {verdict.reason}", throttle_duration_sec=1.0)
 
@@ -258,9 +267,11 @@ class ControllerNode(ManagedNode):
             self._command.publish(self._arm.make(command, self._names))
         if out.gripper_width_m is not None:
             self._gripper.move(out.gripper_width_m)
-        if before is not out.state and before is not None:
-            why = f": {out.fault}" if out.fault else ""
-            self.get_logger().info(f"{before.value} -> {out.state.value}{why}")
+        if before is not out.state:
+            told = {"state": out.state.value, "why": out.fault, "stamp_ns": now_ns}
+            self._changes.publish(String(data=json.dumps(told)))
+            if before is not None:
+                self.get_logger().info(f"{before.value} -> {out.state.value}" + (f": {out.fault}" if out.fault else ""))
 
     def _publish_committed(self) -> None:
         horizon_s = self.parameters.committed_horizon_s

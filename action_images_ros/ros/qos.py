@@ -29,6 +29,9 @@ COMMAND = _profile(1, ReliabilityPolicy.RELIABLE)
 LATCHED = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """What a late subscriber must still get: instruction, verdict."""
 
+EVENTS = _profile(20, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""Changes of state: rare, none may be missed, a late subscriber gets the last ones."""
+
 DIAGNOSTICS = _profile(10, ReliabilityPolicy.RELIABLE)
 TRUTH = _profile(500, ReliabilityPolicy.RELIABLE)
 """Rows of a record: none may be lost."""

@@ -13,7 +13,7 @@ def test_a_killed_decoder_makes_the_arm_hold(cell_file, model_directory, tmp_pat
         play(parts)
         began_s = time.monotonic()
         operator.until(lambda: watch.travel_rad(began_s) > 0.1, "motion", 30.0)
-        operator._on_wait = lambda: None
+        operator.on_wait = lambda: None
         os.kill(runner.pid("decoder"), signal.SIGKILL)
         operator.until(lambda: watch.resting(0.5), "the arm to hold", 8.0)
         operator.until(lambda: controller_state(operator) == "holding", "state holding", 8.0)

@@ -71,6 +71,16 @@ def test_a_late_tick_is_noticed():
     assert events(dog.tick(200_000_000, 0.20)) == {Event.COMMAND_LATE}
 
 
+def test_what_could_not_be_received_during_a_gap_is_not_called_stale():
+    dog = watching()
+    dog.tick(0, 100.0)
+    for note in (dog.frames, dog.states, dog.chunk):
+        note(100.0)
+    assert events(dog.tick(3 * NS, 103.0)) == {Event.COMMAND_LATE}
+    assert dog.inputs(103.0) == []
+    assert Event.STATES_STALE in events(dog.inputs(103.25))
+
+
 def moving(dog, n=60, speed=0.5):
     for i in range(n):
         dog.command(FR3_HOME_Q + speed * 0.01 * i, i * NS // 100)
