@@ -7,6 +7,8 @@ Elsewhere the same loop runs uncaptured. Needs torch.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from ..model.denoiser import Conditioning
 from ..model.recent import Recent
 from ..model.sampler import Canvas, noise_levels
 from ..model.steps import fields_of, make_steps
+from .attention import fastest_first
 
 _PROGRAMS = 4
 _CONDITIONINGS = 8
@@ -72,6 +75,7 @@ class _Program:
         frames, batch = (shapes[0][2], shapes[1][2]), shapes[0][0]
         levels = [float(np.float32(s)) for s in sigmas[:-1]]
         self._conditionings = list(conditionings)
+        self._attention = _attention(module, shapes, device)
         self._steps = [None if c is None else make_steps(module, c, levels, batch, *frames) for c in conditionings]
 
     def run(self, start: Canvas, given: Canvas, conditionings: tuple, capture: bool) -> Canvas:
@@ -82,9 +86,11 @@ class _Program:
         for slot, value in zip(self._inputs, (start.video, start.action, given.video, given.action)):
             slot.write(value)
         if capture and self._graph is None:
-            self._graph = _captured(self._loop, self._device)
+            with self._attention():
+                self._graph = _captured(self._loop, self._device)
         if self._graph is None:
-            self._loop()
+            with self._attention():
+                self._loop()
         else:
             self._graph.replay()
         for slot in self._outputs:
@@ -132,6 +138,18 @@ class _Slot:
     def read(self) -> np.ndarray:
         """The caller's own copy, of what was fetched before the last synchronisation."""
         return self._host.numpy().copy()
+
+
+def _attention(module, shapes: tuple, device: torch.device):
+    """The context for the attention of this canvas: the fastest kernel first, where the transformer is large."""
+    transformer = getattr(module, "transformer", None)
+    if transformer is None or device.type != "cuda":
+        return nullcontext
+    config, (batch, views, _, _, h, w) = transformer.config, shapes[0]
+    patch = config.patch_size[1] * config.patch_size[2]
+    tokens = views * (shapes[0][2] + shapes[1][2]) * h * w // patch
+    dtype = transformer.patch_embedding.weight.dtype
+    return fastest_first((batch, config.num_heads, tokens, config.dim // config.num_heads), dtype, device)
 
 
 def _captured(loop, device: torch.device) -> torch.cuda.CUDAGraph:
