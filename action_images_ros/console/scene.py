@@ -17,7 +17,7 @@ from ..geometry import PinholeCamera
 from ..geometry.se3 import make, quat_from_matrix
 from ..types import ActionChunk
 from .robot import UrdfRobot
-from .shapes import box_edges, ellipsoid, gripper_lines, time_colours, tube
+from ..pictures.shapes import box_edges, ellipsoid, gripper_lines, time_colours, tube
 
 _FRUSTUM_M = 0.14
 _TUBE_M = 0.004

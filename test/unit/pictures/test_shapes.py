@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from action_images_ros.console.shapes import box_edges, ellipsoid, gripper_lines, time_colours, tube
+from action_images_ros.pictures.shapes import box_edges, ellipsoid, gripper_lines, time_colours, tube
 
 
 def test_every_vertex_of_a_tube_is_one_radius_from_its_path():

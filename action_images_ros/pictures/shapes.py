@@ -1,4 +1,4 @@
-"""Shapes of the scene as plain arrays: tube along a path, ellipsoid of a covariance, edges of a box. Pure."""
+"""Shapes of 3D scenes as plain arrays: tube along a path, ellipsoid of a covariance, edges of a box. Pure."""
 
 from __future__ import annotations
 
