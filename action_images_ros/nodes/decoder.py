@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 from trajectory_msgs.msg import MultiDOFJointTrajectory
+from visualization_msgs.msg import MarkerArray
 
 from ..cell import Cell, View
 from ..codec import decode
@@ -25,6 +26,7 @@ from ..ros.messages import (
     chunk_message,
     image_from_message,
     image_message,
+    path_markers,
     stamp_to_ns,
     untile_actions,
 )
@@ -71,6 +73,7 @@ class DecoderNode(ManagedNode):
         self._overlays = {
             v.name: self.create_publisher(Image, f"overlay/{v.name}", qos.IMAGE_OUT) for v in self._cell.views
         }
+        self._markers = self.create_publisher(MarkerArray, "predicted_path", qos.TARGETS)
         self._inputs = []
 
     def start(self) -> None:
@@ -109,6 +112,8 @@ class DecoderNode(ManagedNode):
             self.get_logger().error(f"action images refused: {error}", throttle_duration_sec=2.0)
             return
         self._chunk = chunk
+        if self._markers.get_subscription_count():
+            self._markers.publish(path_markers(chunk, self._cell.arm.base_frame))
         self._took.add(time.monotonic() - began_s)
         self._rate.tick(began_s)
         self._age.add(1e-9 * (self.now_ns() - chunk.stamp_ns))

@@ -45,7 +45,7 @@ NEIGHBOURS = {
 ROS = {
     "rclpy", "rcl_interfaces", "builtin_interfaces", "lifecycle_msgs", "sensor_msgs", "std_msgs", "std_srvs",
     "geometry_msgs", "trajectory_msgs", "diagnostic_msgs", "control_msgs", "franka_msgs", "tf2_msgs", "tf2_ros",
-    "cv_bridge", "message_filters", "launch", "launch_ros", "ament_index_python",
+    "visualization_msgs", "cv_bridge", "message_filters", "launch", "launch_ros", "ament_index_python",
 }
 RUNTIMES = {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
 MUJOCO_FILES = {"control/kinematics_mujoco.py"}
