@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=41, help="action steps of a chunk, 4 q + 1 (%(default)s)")
     parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--mode", nargs="+", default=["policy"], help="modes (policy)")
-    parser.add_argument("--variants", nargs="+", metavar="NAME", help=f"of {', '.join(_VARIANTS)}; default: all that the "
-                        "device has for the first shape, the compiled ones for the others")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help=f"of {', '.join(_VARIANTS)}; default: all that "
+                        "the device has for the first shape, the compiled ones for the others")
     parser.add_argument("--nfe", type=int, nargs="+", default=[1, 4, 16], help="denoising steps (1 4 16)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, help="processor threads")
@@ -73,8 +73,8 @@ def table(report: dict) -> str:
     lines = [f"{report['model']} on {machine['device']} ({machine['processor']}, {machine['cores']} cores), torch "
              f"{machine['torch']}, weights {report['weights']}",
              "matrix product peak, measured: " + ", ".join(f"{k} {v:.1f} TFLOP/s" for k, v in peak.items())]
-    lines += ["", f"{'canvas':30s} {'variant':18s} {'NFE':>4s} {'s':>9s} {'ms/NFE':>9s} {'TFLOP/s':>8s} {'of bf16':>8s} "
-              f"{'GiB':>6s} {'first s':>8s}"]
+    lines += ["", f"{'canvas':30s} {'variant':18s} {'NFE':>4s} {'s':>9s} {'ms/NFE':>9s} {'TFLOP/s':>8s} "
+              f"{'of bf16':>8s} {'GiB':>6s} {'first s':>8s}"]
     for r in report["denoising"]:
         share = f"{r['of_peak']['bf16'] * 100:7.1f}%" if "of_peak" in r else f"{'-':>8s}"
         speed = f"{r['tflop_s']:8.1f}" if "tflop_s" in r else f"{'-':>8s}"
@@ -85,7 +85,8 @@ def table(report: dict) -> str:
                      for name, v in report["likeness"].items()]
     lines += [f"self-attention {shape}: " + ", ".join(f"{k} {v:.3f} ms" for k, v in ms.items())
               for shape, ms in report["attention_ms"].items() if ms]
-    lines += [f"VAE {name}: encode {v['encode']:.3f} s, decode {v['decode']:.3f} s" for name, v in report["vae"].items()]
+    lines += [f"VAE {name}: encode {v['encode']:.3f} s, decode {v['decode']:.3f} s"
+              for name, v in report["vae"].items()]
     if report["chunks"]:
         lines += ["", f"{'whole chunk, images to action images':50s} {'s':>8s} {'+ blobs':>8s} {'VAE share':>10s}"]
         for r in report["chunks"]:

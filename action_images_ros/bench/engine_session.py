@@ -60,7 +60,9 @@ class Session:
             chosen = [v for v in chosen if v not in ("eager+graph", "compile+graph")]
         if shape.config.denoiser != "wan":
             chosen = [v for v in chosen if "fp8" not in v]
-        return chosen if first or self._args.variants else [v for v in chosen if v.endswith(("compile+graph", "compile"))]
+        if first or self._args.variants:
+            return chosen
+        return [v for v in chosen if v.endswith(("compile+graph", "compile"))]
 
     def _variant(self, module, variant: str, reference) -> Iterator[str]:
         faults = self.report["faults"]

@@ -50,7 +50,9 @@ def sample(denoiser: Denoiser, given: Canvas, layout: CanvasLayout, conditioning
     sigmas = noise_levels(config)
     for step, (sigma, next_sigma) in enumerate(zip(sigmas[:-1], sigmas[1:])):
         level = np.full(len(given.action), sigma, np.float32)
-        v_video, v_action = _velocity(denoiser, (video, action, level), conditioning, without_instruction, config)
+        if step not in config.reused:
+            velocity = _velocity(denoiser, (video, action, level), conditioning, without_instruction, config)
+        v_video, v_action = velocity
         width = np.float32(next_sigma - sigma)
         if v_video is not None:
             video = restore_clean(video + width * v_video, given.video, video_mask)

@@ -113,7 +113,7 @@ def load_wan(directory: Path, config: ModelConfig, dtype: torch.dtype = torch.fl
     folder = Path(directory) / TRANSFORMER_FOLDER
     if not folder.is_dir():
         raise ModelError(f"{directory} has no {TRANSFORMER_FOLDER}/; make it with "
-                         f"`action-images convert CHECKPOINT {folder}`, or train")
+                         "`action-images convert CHECKPOINT OUT`, or train")
     return WanDenoiser(config, load_transformer(folder, dtype, device)).eval()
 
 
