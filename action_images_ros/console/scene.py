@@ -15,9 +15,9 @@ from ..cell import Cell
 from ..errors import ConfigError
 from ..geometry import PinholeCamera
 from ..geometry.se3 import make, quat_from_matrix
+from ..pictures.shapes import box_edges, ellipsoid, gripper_lines, time_colours, tube
 from ..types import ActionChunk
 from .robot import UrdfRobot
-from ..pictures.shapes import box_edges, ellipsoid, gripper_lines, time_colours, tube
 
 _FRUSTUM_M = 0.14
 _TUBE_M = 0.004

@@ -18,7 +18,7 @@ _OPEN, _CLOSED, _DOUBT = (0.96, 0.96, 0.98), (1.0, 0.78, 0.16), (0.5, 0.5, 0.55)
 
 
 def path_markers(chunk: ActionChunk, frame_id: str) -> MarkerArray:
-    """Path of the credible steps from amber (now) to magenta (end); at every step its two-sigma ellipsoid: white where the
+    """Path of the credible steps, amber (now) to magenta (end); at every step its two-sigma ellipsoid: white where the
     gripper is open, yellow where closed, grey where not credible; the gripper at the last credible step.
 
     Markers of a longer chunk before this one are deleted by their lifetime.

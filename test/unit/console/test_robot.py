@@ -11,7 +11,8 @@ PATH = installed_fr3()
 needs_fr3 = pytest.mark.skipif(PATH is None, reason="franky-sim, which holds the FR3's URDF, is not installed")
 
 URDF = """<robot name="r"><link name="a"/><link name="b"><visual><geometry><mesh filename="nope.stl"/></geometry>
-</visual></link><joint name="j" type="prismatic"><parent link="a"/><child link="b"/><axis xyz="0 0 1"/></joint></robot>"""
+</visual></link><joint name="j" type="prismatic">
+<parent link="a"/><child link="b"/><axis xyz="0 0 1"/></joint></robot>"""
 
 
 @needs_fr3
