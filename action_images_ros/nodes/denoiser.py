@@ -28,7 +28,6 @@ from ..model.canvas import Mode
 from ..policy import ActionImagePolicy
 from ..ros import qos
 from ..ros.health import camera_reports
-from ..ros.history import StateHistory
 from ..ros.main import run_node
 from ..ros.managed import Ending, ManagedNode
 from ..ros.messages import (
@@ -43,7 +42,7 @@ from ..ros.messages import (
 from ..ros.messages.chunks import MAX_WIDTH_M
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
-from ..ros.synchroniser import MatchedSet, Synchroniser
+from ..streams import MatchedSet, StateHistory, Synchroniser, fingerprint
 from ..types import ActionChunk, ActionImages, RobotState, SyncedFrames
 
 _WARM_UPS = 2
@@ -102,7 +101,8 @@ class DenoiserNode(ManagedNode):
             if not getattr(p, name):
                 raise ConfigError(f"denoiser needs the parameter `{name}`")
         self._cell = cell = Cell.load(p.cell)
-        self._sync = Synchroniser(cell.view_names, cell.sync.max_skew_s, cell.sync.max_age_s)
+        sync = cell.sync
+        self._sync = Synchroniser(cell.view_names, sync.max_skew_s, sync.max_age_s, sync.max_same_picture_s)
         self._reader, self._history = JointStateReader(cell.arm.joints, cell.arm.fingers), StateHistory()
         self._kinematics = Fr3Kinematics()
         self._infos: set[str] = set()
@@ -185,7 +185,7 @@ class DenoiserNode(ManagedNode):
         self._infos.add(view.name)
 
     def _on_image(self, view: View, msg: Image) -> None:
-        found = self._sync.add(view.name, stamp_to_ns(msg.header.stamp), msg, self.now_ns())
+        found = self._sync.add(view.name, stamp_to_ns(msg.header.stamp), msg, self.now_ns(), fingerprint(msg))
         if found is not None:
             self._skews.add(found.skew_s)
             with self._wake:

@@ -35,7 +35,7 @@ from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
 from ..ros.setpoint import JointSetpoint, nearest_joints, require_reachable
 from ..ros.sim_faults import SimFaults
-from ..ros.sim_rendering import Exposure, RenderThread
+from ..ros.sim_rendering import Exposure, RenderThread, SensorNoise
 from ..ros.sim_stage import CalibrationStage, PolicyStage, Stage
 from ..sim.cell import MAX_GRIPPER_WIDTH_M
 from ..sim.scene import Scene
@@ -59,6 +59,7 @@ class SimCellParameters:
     split: str = parameter("test", "scenes of training or of test", choices=("train", "test"))
     seed: int = parameter(0, "seed of the scenes", minimum=0, maximum=2**31 - 1)
     camera_rate_hz: float = parameter(10.0, "images a second of every view", minimum=0.5, maximum=60.0)
+    noise_sd: float = parameter(1.0, "sensor noise of the images, grey levels", minimum=0.0, maximum=50.0)
     state_rate_hz: float = parameter(100.0, "joint states a second", minimum=20.0, maximum=500.0)
     priority: int = parameter(
         5,
@@ -173,6 +174,7 @@ class SimCellNode(ManagedNode):
         self._arrived: deque[tuple[float, Callable[[float], None]]] = deque()
         self._rates = {"joint_states": RateMonitor(), "images": RateMonitor(200)}
         self._rendering, self._dropped = Window(200), 0
+        self._noise = SensorNoise(p.noise_sd, p.seed)
         self._renderer = RenderThread(self._stage.mirror, self._publish_view, self._rendered, self.fail)
         self._loop = DeadlineLoop("physics", 1.0 / p.state_rate_hz, self._tick, self.fail, p.priority)
         self._loop.start()
@@ -306,6 +308,7 @@ class SimCellNode(ManagedNode):
         if not self._faults.images:
             return
         spec = self._stage.views[view]
+        image = self._noise.add(image)
         self._images[view].publish(image_message(image, "rgb8", stamp_ns, spec.frame_id))
         self._infos[view].publish(camera_info_message(spec.camera, stamp_ns, spec.frame_id))
 

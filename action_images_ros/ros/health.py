@@ -18,7 +18,9 @@ def camera_reports(cell: Cell, sync: Synchroniser, skews_s: Window, now_ns: int)
             "rate_hz": s.rate_hz,
             "age_ms": 1e3 * s.ages_s[-1] if s.ages_s else float("nan"),
             "silent_ms": 1e-6 * (now_ns - s.arrivals_ns[-1]) if s.arrivals_ns else float("nan"),
-            **{k: getattr(s, k) for k in ("received", "used", "late", "repeated", "from_future", "unmatched")},
+            **{k: getattr(s, k) for k in ("received", "used", "late", "repeated", "from_future", "frozen", "unmatched")},
+            "dropped": s.dropped,
+            "lag_ms": 1e3 * s.lag_s,
             "topic": view.image_topic,
         }
         yield Report(

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..sim.cell import SimCell
 from ..sim.scene import Scene
 from .loop import run_at_normal_priority
+
+_SHIFTS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,26 @@ class Exposure:
     scene: Scene
     snapshot: np.ndarray
     stamp_ns: int
+
+
+class SensorNoise:
+    """Adds what every real sensor has, so that no two pictures are the same to the last bit: white noise of sd grey
+    levels, cut out of a longer row at a new place each time."""
+
+    def __init__(self, sd: float, seed: int = 0) -> None:
+        self._sd, self._rng = sd, np.random.default_rng(seed)
+        self._fields: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def add(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 -> the same, noisy."""
+        if not self._sd:
+            return image
+        if image.size not in self._fields:
+            field = np.rint(self._rng.normal(0.0, self._sd, image.size + _SHIFTS)).astype(np.int16)
+            self._fields[image.size] = (field.clip(0, 255).astype(np.uint8), (-field).clip(0, 255).astype(np.uint8))
+        shift = int(self._rng.integers(0, _SHIFTS))
+        up, down = (part[shift : shift + image.size].reshape(image.shape) for part in self._fields[image.size])
+        return cv2.subtract(cv2.add(image, up), down)
 
 
 class RenderThread(threading.Thread):

@@ -6,7 +6,7 @@ see. Messages are anything with the fields of the ROS message of that name.
 
 from .history import StateHistory
 from .joint_states import JointStateReader
-from .pictures import DIRECT_ENCODINGS, raw_picture, rgb_picture
+from .pictures import DIRECT_ENCODINGS, fingerprint, raw_picture, rgb_picture
 from .synchroniser import MatchedSet, Synchroniser
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "MatchedSet",
     "StateHistory",
     "Synchroniser",
+    "fingerprint",
     "raw_picture",
     "rgb_picture",
 ]

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import sys
+import zlib
 
 import numpy as np
 
 from ..errors import TransportError
 
 DIRECT_ENCODINGS = {"rgb8": (np.uint8, 3), "bgr8": (np.uint8, 3), "mono8": (np.uint8, 1), "16UC1": (np.uint16, 1)}
+
+
+_SAMPLES = 4096
+
+
+def fingerprint(msg) -> int:
+    """Of an image message: equal for equal pictures, and in practice only for those, since a camera's noise changes
+    some of the some 4000 bytes that are looked at, spread over rows and columns. Costs a few microseconds."""
+    data = np.frombuffer(msg.data, np.uint8)
+    stride = max(1, len(data) // _SAMPLES) | 1
+    while msg.step and msg.step % stride == 0 and stride > 1:
+        stride += 2
+    return zlib.crc32(data[::stride].tobytes())
 
 
 def rgb_picture(msg) -> np.ndarray:

@@ -1,9 +1,13 @@
 """Matched sets: examples, and what it says when none can form. Its properties are in test/property."""
 
+import numpy as np
 import pytest
 
 from action_images_ros.errors import ConfigError, TransportError
+from action_images_ros.ros.messages import image_message
+from action_images_ros.ros.sim_rendering import SensorNoise
 from action_images_ros.ros.synchroniser import Synchroniser
+from action_images_ros.streams import fingerprint
 
 MS = 1_000_000
 
@@ -65,6 +69,62 @@ def test_a_clock_offset_and_unsynchronised_cameras_are_named():
         stuck.add("a", 7 * MS, None, (10 + k) * MS)
         stuck.add("b", (10 + k) * MS, None, (10 + k) * MS)
     assert "stuck" in stuck.complaint(15 * MS)
+
+
+def test_a_camera_that_gets_stuck_later_is_named_and_not_used():
+    """By its stamp, and by its picture: nothing it gives goes into a set until it shows something new."""
+    by_stamp, by_picture = sync(), sync(max_same_picture_s=0.2)
+    for k in range(40):
+        now, stamp = (100 + 33 * k) * MS, (100 + 33 * min(k, 20)) * MS
+        by_stamp.add("a", stamp, None, now)
+        by_stamp.add("b", now, None, now)
+        by_picture.add("a", now, None, now, min(k, 20))
+        by_picture.add("b", now, None, now, 1000 + k)
+    assert by_stamp.complaint(now) == "view a: stuck: the last 20 images have the same stamp" and by_stamp.sets == 21
+    assert "view a: stuck: the same picture to the last bit for 0.6 s" in by_picture.complaint(now)
+    assert by_picture.sets == 21 + 6 and by_picture.statistics["a"].frozen == 19 - 6
+    by_picture.add("a", now + 33 * MS, None, now + 33 * MS, 77)
+    assert by_picture.add("b", now + 33 * MS, None, now + 33 * MS, 78) is not None
+    assert by_picture.complaint(now + 40 * MS) == ""
+
+
+def test_a_still_scene_is_no_stuck_camera_where_nobody_looks_at_pictures():
+    s = sync()
+    for k in range(60):
+        s.add("a", 33 * k * MS, None, 33 * k * MS, 1)
+        s.add("b", 33 * k * MS, None, 33 * k * MS, 1)
+    assert s.sets == 60 and s.complaint(60 * 33 * MS) == ""
+
+
+def test_cameras_that_drift_apart_are_told_by_how_much():
+    s = sync()
+    for k in range(90):
+        now = (1000 + 100 * k) * MS
+        s.add("a", now, None, now)
+        s.add("b", now - min(k, 45) * MS, None, now)
+    assert s.sets == 21
+    assert "the newest of a is 0.045 s after that of b" in s.complaint(now)
+    assert s.statistics["a"].lag_s == pytest.approx(0.010)
+
+
+def test_fingerprints_tell_pictures_apart():
+    rng, seen = np.random.default_rng(0), set()
+    for shape in ((240, 320, 3), (480, 640, 3), (37, 53, 3), (1, 1, 3)):
+        picture = rng.integers(0, 256, shape, np.uint8)
+        message = image_message(picture, "rgb8", 1, "a")
+        assert fingerprint(message) == fingerprint(image_message(picture.copy(), "rgb8", 2, "b"))
+        noise = SensorNoise(0.5)
+        made = {fingerprint(image_message(noise.add(np.full((240, 320, 3), 90, np.uint8)), "rgb8", 1, "a"))}
+        seen |= made | {fingerprint(message)}
+    assert len(seen) >= 5
+
+
+def test_noise_is_small_and_every_picture_has_its_own():
+    noise, grey = SensorNoise(1.0), np.full((240, 320, 3), 100, np.uint8)
+    a, b = noise.add(grey).astype(float), noise.add(grey).astype(float)
+    assert abs(a.mean() - 100) < 0.05 and a.std() == pytest.approx(1.04, abs=0.05) and (a != b).mean() > 0.3
+    assert abs(np.corrcoef(a.ravel() - 100, b.ravel() - 100)[0, 1]) < 0.02
+    assert SensorNoise(0.0).add(grey) is grey
 
 
 def test_it_refuses_nonsense():
