@@ -54,7 +54,7 @@ class PolicyStage:
         sizes = {v.camera.image_size for v in cell.views}
         if len(sizes) != 1:
             raise SimError(f"sim_cell renders all views at one size; {source} has {sorted(sizes)}")
-        self._config = SimCellConfig(cell.view_names, sizes.pop())
+        self._config = SimCellConfig(cell.view_names, sizes.pop(), task.props)
         self._cameras = {v.name: v.camera for v in cell.views}
         self._task, self._split, self._seed = task, Split.parse(split), seed
         self.views = {v.name: StageView(v.name, v.image_topic, v.info_topic, v.frame_id, v.camera) for v in cell.views}

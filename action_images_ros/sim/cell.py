@@ -13,9 +13,10 @@ from ..geometry import PinholeCamera
 from ..geometry.se3 import quat_from_matrix
 from ..types import RobotState
 from .kinematics import ArmKinematics
+from .props import BALL_PROPS, STATE_SIZE, Prop
 from .renderer import Renderer
 from .scene import Look, Scene
-from .world import BALLS, FINGER_JOINTS, GRIPPER_ACTUATOR, JOINTS, MAX_FINGER_M, TCP_SITE, ball_name, build_model
+from .world import FINGER_JOINTS, GRIPPER_ACTUATOR, JOINTS, MAX_FINGER_M, TCP_SITE, build_model
 
 MAX_GRIPPER_WIDTH_M = 2 * MAX_FINGER_M
 _OPTICAL_TO_GL = np.diag([1.0, -1.0, -1.0])
@@ -25,10 +26,12 @@ _MOVING = mujoco.mjtState.mjSTATE_QPOS | mujoco.mjtState.mjSTATE_MOCAP_POS | muj
 
 @dataclass(frozen=True)
 class SimCellConfig:
-    """views: camera names, the order of the canvas; image_size: (width, height) px of every camera."""
+    """views: camera names, the order of the canvas; image_size: (width, height) px of every camera; props: what
+    scenes of this cell may put on the table, a task's own (`Task.props`)."""
 
     views: tuple[str, ...] = ("left", "right")
     image_size: tuple[int, int] = (320, 240)
+    props: tuple[Prop, ...] = BALL_PROPS
 
     def __post_init__(self) -> None:
         if not self.views or len(set(self.views)) != len(self.views):
@@ -47,7 +50,7 @@ class SimCell:
     def __init__(self, config: SimCellConfig = SimCellConfig(),
                  extend: Callable[[mujoco.MjSpec], None] | None = None):
         self.config = config
-        self._model = build_model(config.views, config.image_size, extend)
+        self._model = build_model(config.views, config.image_size, config.props, extend)
         self._data = mujoco.MjData(self._model)
         self._renderer: Renderer | None = None
         self._cameras: dict[str, PinholeCamera] = {}
@@ -60,7 +63,8 @@ class SimCell:
         self._arm_ctrl = np.array([self._model.actuator(name).id for name in JOINTS])
         self._grip_ctrl = self._model.actuator(GRIPPER_ACTUATOR).id
         self._site = self._model.site(TCP_SITE).id
-        self._ball_mocap = [int(self._model.body(ball_name(i)).mocapid[0]) for i in range(BALLS)]
+        self._props = {prop.name: prop for prop in config.props}
+        self._placed: tuple[Prop, ...] = ()
         self._stale = True
 
     @property
@@ -94,6 +98,12 @@ class SimCell:
         T[:3, :3] = self._data.site_xmat[self._site].reshape(3, 3)
         T[:3, 3] = self._data.site_xpos[self._site]
         return T
+
+    def thing_states(self) -> np.ndarray:
+        """(O, 8): position (m) and xyzw quaternion of each of the scene's objects, then its joint (m). A policy never
+        sees this."""
+        states = [prop.state(self._model, self._data) for prop in self._placed]
+        return np.stack(states) if states else np.empty((0, STATE_SIZE))
 
     def robot_state(self, stamp_ns: int) -> RobotState:
         """What the arm's encoders say now, stamped as told."""
@@ -131,12 +141,16 @@ class SimCell:
 
     def reset(self, scene: Scene) -> None:
         """Set the scene, the arm at rest at its start and the clock to zero. Nothing is recompiled."""
-        if len(scene.objects) > BALLS:
-            raise SimError(f"the scene has {len(scene.objects)} balls; this cell has {BALLS}")
+        unknown = [thing.name for thing in scene.objects if thing.name not in self._props]
+        if unknown:
+            raise SimError(f"the scene has {', '.join(unknown)}; this cell has {', '.join(self._props)}. Build it with "
+                           f"the props of {scene.task}")
         mujoco.mj_resetData(self._model, self._data)
-        for i, thing in enumerate(scene.objects):
-            self._data.mocap_pos[self._ball_mocap[i]] = thing.position_m
-            self._model.geom(ball_name(i)).rgba[:3] = thing.rgb
+        for prop in self._props.values():
+            prop.park(self._model)
+        for thing in scene.objects:
+            self._props[thing.name].place(self._model, self._data, thing)
+        self._placed = tuple(self._props[thing.name] for thing in scene.objects)
         self._apply(scene.look)
         self.teleport(np.array(scene.q_start), scene.start_openness * MAX_GRIPPER_WIDTH_M)
 

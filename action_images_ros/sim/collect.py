@@ -5,7 +5,9 @@ float32 (N, 4, 4), `openness` float32 (N,), `q` float32 (N, 7), `frame_index` an
 (N,); for each episode (E): `K` float32 (E, V, 3, 3) at 96x96, `base_T_camera` float32 (E, V, 4, 4),
 `goal_base_T_tcp` float32 (E, 4, 4); and in the file's metadata the key `episodes`, JSON, a list of E
 objects {episode, task, split, seed, dt_s, instruction, canonical_instruction, target, objects}.
-`meta.json` describes the set.
+A task that moves things adds over the frames `things` float32 (N, O, 8), the objects' states as of
+`SimCell.thing_states`, and `commanded` float32 (N,), the opening commanded on the way to that frame (`openness` is
+what the fingers measure). `meta.json` describes the set.
 An episode depends on (seed, episode number, split) alone: not on the shard, the worker or the order.
 """
 
@@ -34,9 +36,12 @@ from .split import Split
 from .tasks import Task, make_task
 
 DATASET_VERSION = 1
+_PER_EPISODE = ("K", "base_T_camera", "goal_base_T_tcp")
 _RENDER_SCALE = 2
 _MAX_FRAMES = 60
 _SCENE_TRIES = 20
+_EXPLORED_SHARE = 0.3
+_LOWEST_TCP_M = 0.012
 
 
 class CollectMotion(Enum):
@@ -50,7 +55,8 @@ class CollectMotion(Enum):
 class CollectConfig:
     """What to collect. image_px: side of the stored square images (rendered at twice that, area-averaged).
 
-    dwell_frames: frames at the goal at the end of an episode.
+    dwell_frames: frames at the goal at the end of an episode. motion: None is KINEMATIC where the task touches
+    nothing, else PHYSICS, which is then the only legal one.
     """
 
     task: str
@@ -62,14 +68,18 @@ class CollectConfig:
     dt_s: float = 0.4
     dwell_frames: int = 2
     shard_episodes: int = 200
-    motion: CollectMotion = CollectMotion.KINEMATIC
+    motion: CollectMotion | None = None
 
     def __post_init__(self) -> None:
         if min(self.episodes, self.image_px, self.dwell_frames, self.shard_episodes) < 1 or self.dt_s <= 0:
             raise DatasetError(f"episodes {self.episodes}, image_px {self.image_px}, dwell_frames {self.dwell_frames}, "
                                f"shard_episodes {self.shard_episodes} must be at least 1 and dt_s {self.dt_s} positive")
         view_names(self.n_views)
-        make_task(self.task)
+        touches = make_task(self.task).exploration_m > 0
+        if touches and self.motion is CollectMotion.KINEMATIC:
+            raise DatasetError(f"motion is kinematic, but {self.task} moves things by contact; legal: physics")
+        if self.motion is None:
+            object.__setattr__(self, "motion", CollectMotion.PHYSICS if touches else CollectMotion.KINEMATIC)
 
     @property
     def shards(self) -> int:
@@ -95,7 +105,7 @@ class EpisodeCollector:
         self._config = config
         side = config.image_px * _RENDER_SCALE
         self._task: Task = make_task(config.task)
-        self._cell = SimCell(SimCellConfig(view_names(config.n_views), (side, side)))
+        self._cell = SimCell(SimCellConfig(view_names(config.n_views), (side, side), self._task.props))
 
     def episode(self, index: int) -> tuple[dict[str, np.ndarray], dict]:
         """The arrays of one episode (frames first) and its JSON description."""
@@ -107,12 +117,16 @@ class EpisodeCollector:
             cell.place_cameras(cameras)
             cell.reset(scene)
             try:
-                frames = [self._frame() for _ in self._motion(scene)]
+                if self._task.exploration_m > 0:
+                    frames = [self._frame() | seen for seen in self._contact_motion(scene, rng)]
+                else:
+                    frames = [self._frame() for _ in self._motion(scene)]
                 break
-            except _Unreachable:
+            except _Unusable:
                 continue
         else:
-            raise SimError(f"episode {index}: no straight line within the arm's reach in {_SCENE_TRIES} scenes")
+            raise SimError(f"episode {index}: in {_SCENE_TRIES} scenes the expert's way left the arm's reach or did "
+                           "not end")
         stored = [camera.resized((config.image_px, config.image_px)) for camera in cell.cameras.values()]
         arrays = {key: np.stack([frame[key] for frame in frames]) for key in frames[0]}
         arrays |= {"K": np.stack([c.K for c in stored]).astype(np.float32),
@@ -127,7 +141,7 @@ class EpisodeCollector:
         for _ in range(_MAX_FRAMES):
             yield
             chunk = expert.chunk(pose, openness, 2, self._config.dt_s)
-            at_goal += expert.arrived(pose)
+            at_goal += expert.arrived(pose, openness)
             if at_goal >= self._config.dwell_frames:
                 return
             if self._config.motion is CollectMotion.PHYSICS:
@@ -137,10 +151,32 @@ class EpisodeCollector:
             pose, openness = chunk.base_T_tcps[1], float(chunk.openness[1])
         raise SimError(f"the expert did not finish {scene.instruction!r} in {_MAX_FRAMES} action steps")
 
+    def _contact_motion(self, scene: Scene, rng: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
+        """Like _motion where things are touched: always physics, always the next step from where everything really is,
+        and in TRAIN some steps end a little beside the expert's target, so that mending is seen."""
+        cell, mover, at_goal = self._cell, TcpMover(self._cell), 0
+        command = scene.start_openness
+        for _ in range(_MAX_FRAMES):
+            things = cell.thing_states()
+            yield {"things": things.astype(np.float32), "commanded": np.float32(command)}
+            expert = self._task.expert(scene).seeing(things)
+            at_goal = at_goal + 1 if expert.arrived(cell.base_T_tcp, cell.openness) else 0
+            if at_goal >= self._config.dwell_frames:
+                return
+            chunk = expert.chunk(cell.base_T_tcp, cell.openness, 2, self._config.dt_s)
+            target, command = chunk.base_T_tcps[1].copy(), float(chunk.openness[1])
+            if scene.split is Split.TRAIN and rng.uniform() < _EXPLORED_SHARE:
+                target[:3, 3] += np.clip(rng.normal(size=3), -2, 2) * self._task.exploration_m
+                target[2, 3] = max(target[2, 3], _LOWEST_TCP_M)
+            mover.move(target, command, self._config.dt_s)
+            if mover.unreachable_ticks:
+                raise _Unusable
+        raise _Unusable
+
     def _teleport(self, base_T_tcp: np.ndarray, openness: float) -> None:
         q = self._cell.kinematics.ik(base_T_tcp, self._cell.q)
         if q is None:
-            raise _Unreachable
+            raise _Unusable
         self._cell.teleport(q, openness * MAX_GRIPPER_WIDTH_M)
 
     def _frame(self) -> dict[str, np.ndarray]:
@@ -150,8 +186,8 @@ class EpisodeCollector:
                 "openness": np.float32(self._cell.openness), "q": self._cell.q.astype(np.float32)}
 
 
-class _Unreachable(Exception):
-    """A pose on the straight line that the arm cannot reach."""
+class _Unusable(Exception):
+    """The arm cannot reach a pose on the way, or the expert does not come to an end."""
 
 
 def _describe(index: int, scene: Scene, config: CollectConfig) -> dict:
@@ -166,20 +202,16 @@ def shard_path(directory: Path, shard: int) -> Path:
 
 def write_shard(directory: Path, shard: int, collector: EpisodeCollector, config: CollectConfig) -> int:
     """Collect and write one shard atomically; returns its number of frames."""
-    per_frame: dict[str, list] = {key: [] for key in ("images", "base_T_tcp", "openness", "q")}
-    per_episode: dict[str, list] = {key: [] for key in ("K", "base_T_camera", "goal_base_T_tcp")}
+    parts: dict[str, list] = {}
     described, frame_index, episode_index = [], [], []
     for episode in config.shard_range(shard):
         arrays, description = collector.episode(episode)
-        for key, parts in per_frame.items():
-            parts.append(arrays[key])
-        for key, parts in per_episode.items():
-            parts.append(arrays[key])
+        for key, array in arrays.items():
+            parts.setdefault(key, []).append(array)
         described.append(description)
         frame_index.append(np.arange(len(arrays["q"]), dtype=np.int32))
         episode_index.append(np.full(len(arrays["q"]), episode, np.int32))
-    tensors = {key: np.concatenate(parts) for key, parts in per_frame.items()}
-    tensors |= {key: np.stack(parts) for key, parts in per_episode.items()}
+    tensors = {key: (np.stack if key in _PER_EPISODE else np.concatenate)(of) for key, of in parts.items()}
     tensors |= {"frame_index": np.concatenate(frame_index), "episode_index": np.concatenate(episode_index)}
     metadata = {"episodes": json.dumps(described)}  # one key only: the file format orders several at random
     final = shard_path(directory, shard)

@@ -9,10 +9,10 @@ from ..errors import SimError
 from ..geometry import PinholeCamera
 from .cameras import sample_cameras, sees
 from .kinematics import ArmKinematics
+from .props import BALL_RADIUS_M
 from .scene import Scene
 from .split import Split
 from .tasks import Task
-from .world import BALL_RADIUS_M
 
 _CAMERA_TRIES = 40
 _SCENE_TRIES = 50

@@ -99,7 +99,7 @@ def setting(config: EvalConfig, task: Task, cell: SimCell, episode: int) -> tupl
 
 def misinstructed(scene: Scene, episode: int) -> Scene:
     """The same scene asked for another of its objects, alternating with the episode number."""
-    others = [i for i in range(len(scene.objects)) if i != scene.target]
+    others = [i for i in range(len(scene.instructions)) if i != scene.target]
     return scene.instructed(others[episode % len(others)])
 
 
@@ -114,14 +114,14 @@ def evaluate(policy: ChunkPolicy, model: PolicyConfig, config: EvalConfig = Eval
     watchers: gives the observers of one episode, for videos.
     """
     task = make_task(config.task)
-    cell = SimCell(SimCellConfig(view_names(model.views), config.image_size))
+    cell = SimCell(SimCellConfig(view_names(model.views), config.image_size, task.props))
     outcomes: list[EpisodeOutcome] = []
     for episode in range(config.episodes):
         scene, cameras = setting(config, task, cell, episode)
         cell.place_cameras(cameras)
         for column in config.columns:
             asked = misinstructed(scene, episode) if column is Column.WRONG_INSTRUCTION else scene
-            actor = _actor(column, policy, model, task, asked)
+            actor = _actor(column, policy, model, task, asked, cell)
             result = rollout(actor, cell, task, asked, _rollout_config(config, column, episode),
                              watchers(episode, column, asked))
             outcomes.append(EpisodeOutcome(episode, column, asked.instruction, result))
@@ -130,10 +130,11 @@ def evaluate(policy: ChunkPolicy, model: PolicyConfig, config: EvalConfig = Eval
     return [_summary(column, [o.result for o in outcomes if o.column is column]) for column in config.columns]
 
 
-def _actor(column: Column, policy: ChunkPolicy, model: PolicyConfig, task: Task, scene: Scene) -> ChunkPolicy:
+def _actor(column: Column, policy: ChunkPolicy, model: PolicyConfig, task: Task, scene: Scene,
+           cell: SimCell) -> ChunkPolicy:
     if column is not Column.REPLAY:
         return policy
-    return ReplayPolicy(task.expert(scene), model.action_size, model.chunk_size, model.dt_s)
+    return ReplayPolicy(task.expert(scene), model.action_size, model.chunk_size, model.dt_s, look=cell.thing_states)
 
 
 def _rollout_config(config: EvalConfig, column: Column, episode: int) -> RolloutConfig:

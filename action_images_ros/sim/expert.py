@@ -1,14 +1,34 @@
-"""The scripted expert: a straight line to the goal pose, memoryless, then staying there."""
+"""Scripted experts: memoryless, so that they can say from any state what to do next."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from ..errors import SimError
 from ..geometry.se3 import angle_between, interpolate
 from ..types import ActionChunk
+
+
+class Expert(Protocol):
+    """Knows one thing that is to be done. goal_base_T_tcp (4, 4): where the TCP will end, as seen from the start."""
+
+    @property
+    def goal_base_T_tcp(self) -> np.ndarray: ...
+
+    def seeing(self, things: np.ndarray) -> Expert:
+        """The same with the objects in these states (`SimCell.thing_states`)."""
+
+    def possible(self, base_T_tcp: np.ndarray, openness: float) -> bool:
+        """Whether this can sensibly be asked for now."""
+
+    def arrived(self, base_T_tcp: np.ndarray, openness: float) -> bool:
+        """Whether nothing is left to do."""
+
+    def chunk(self, base_T_tcp: np.ndarray, openness: float, n_steps: int, dt_s: float) -> ActionChunk:
+        """n_steps >= 1 targets dt_s apart; index 0 is the current pose and openness."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +56,13 @@ class StraightLineExpert:
     def at_goal(self, base_T_tcp: np.ndarray) -> bool:
         return bool(np.linalg.norm(self.goal_base_T_tcp[:3, 3] - base_T_tcp[:3, 3]) <= self.at_goal_m)
 
-    def arrived(self, base_T_tcp: np.ndarray) -> bool:
+    def seeing(self, things: np.ndarray) -> StraightLineExpert:
+        return self
+
+    def possible(self, base_T_tcp: np.ndarray, openness: float) -> bool:
+        return True
+
+    def arrived(self, base_T_tcp: np.ndarray, openness: float) -> bool:
         """At the goal with nothing left to move, to 1 mm and 0.01 rad."""
         return bool(np.linalg.norm(self.goal_base_T_tcp[:3, 3] - base_T_tcp[:3, 3]) < 1e-3
                     and angle_between(base_T_tcp[:3, :3], self.goal_base_T_tcp[:3, :3]) < 1e-2)

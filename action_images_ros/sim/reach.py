@@ -11,20 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SimError
-from ..geometry import so3_exp
 from ..geometry.se3 import make
 from .expert import StraightLineExpert
 from .kinematics import NOMINAL_Q, ArmKinematics
+from .layout import HAND_DOWN, layout_split, random_orientation
+from .props import BALL_PROPS, BALL_RADIUS_M, BALLS, Prop, ball_name
 from .scene import HUES_DEG, Scene, SceneObject, sample_look, sample_shade
-from .split import Split, cell_split
+from .split import Split
 from .tasks import Outcome, Situation, Verdict
-from .world import BALL_RADIUS_M, BALLS, ball_name
 
 PARAPHRASES = ("reach the {} ball", "go to the {} ball", "touch the {} ball", "move to the {} ball")
-HAND_DOWN = np.diag([1.0, -1.0, -1.0])
 BALL_BOX_M = ((0.35, -0.25, BALL_RADIUS_M), (0.65, 0.25, 0.20))
 START_BOX_M = ((0.30, -0.30, 0.10), (0.60, 0.30, 0.50))
-CELL_M = 0.05
 MIN_SEPARATION_M = 0.10
 _LYING_FRACTION = 0.35
 _MAX_TILT_RAD, _MAX_YAW_RAD = np.deg2rad(20.0), np.deg2rad(40.0)
@@ -45,6 +43,7 @@ class ReachTarget:
     success_m: float = 0.03
     dwell_s: float = 0.5
     near_fraction: float = _NEAR_FRACTION
+    exploration_m: float = 0.0
 
     def sample(self, rng: np.random.Generator, split: Split, kinematics: ArmKinematics) -> Scene:
         """A scene whose balls lie in the split's own 5 cm cells of the table, and an arm that can do it.
@@ -67,12 +66,22 @@ class ReachTarget:
                              tuple(PARAPHRASES[0].format(c) for c in colours))
         raise SimError(f"no reachable {self.name} scene in {_TRIES} tries; the ball or start box is out of reach")
 
-    def goal(self, scene: Scene) -> np.ndarray:
-        """base_T_tcp (4, 4): the TCP at the named ball's centre, hand straight down."""
-        return make(HAND_DOWN, np.array(scene.objects[scene.target].position_m))
-
     def expert(self, scene: Scene) -> StraightLineExpert:
-        return StraightLineExpert(self.goal(scene))
+        return self.expert_of(scene.objects, scene.target)
+
+    def expert_of(self, objects: tuple[SceneObject, ...], target: int) -> StraightLineExpert:
+        """The TCP at the named ball's centre, hand straight down."""
+        return StraightLineExpert(make(HAND_DOWN, np.array(objects[target].position_m, float)))
+
+    def phrases(self, objects: tuple[SceneObject, ...], target: int) -> tuple[str, ...]:
+        return tuple(p.format(objects[target].colour) for p in PARAPHRASES)
+
+    def askable(self, objects: tuple[SceneObject, ...]) -> int:
+        return len(objects)
+
+    @property
+    def props(self) -> tuple[Prop, ...]:
+        return BALL_PROPS
 
     def judge(self, scene: Scene, timeout_s: float = 20.0) -> ReachJudge:
         return ReachJudge(scene, self.success_m, self.dwell_s, timeout_s)
@@ -117,12 +126,6 @@ class ReachJudge:
         return Verdict(Outcome.FAILURE, f"wrong ball: dwelt at the {ball}")
 
 
-def layout_split(position_m: tuple[float, float, float]) -> Split:
-    """Which split a ball position belongs to, by its 5 cm cell of the table plane."""
-    i, j = (int(np.floor((position_m[k] - BALL_BOX_M[0][k]) / CELL_M)) for k in (0, 1))
-    return cell_split(i, j)
-
-
 def _ball_position(rng: np.random.Generator, split: Split) -> tuple[float, float, float]:
     low, high = BALL_BOX_M
     while True:
@@ -156,12 +159,4 @@ def _start(rng: np.random.Generator, objects: tuple[SceneObject, ...], target: i
     q_goal = kinematics.ik(make(HAND_DOWN, centres[target]), NOMINAL_Q)
     if q_goal is None:
         return None
-    return kinematics.ik(make(_random_orientation(rng, _NEAR_TILT_RAD if near else _MAX_TILT_RAD), p), NOMINAL_Q)
-
-
-def _random_orientation(rng: np.random.Generator, max_tilt_rad: float) -> np.ndarray:
-    """Hand down, turned about the vertical by up to 40 degrees, then tilted about a random horizontal axis."""
-    yaw, tilt = rng.uniform(-_MAX_YAW_RAD, _MAX_YAW_RAD), rng.uniform(0.0, max_tilt_rad)
-    heading = rng.uniform(-np.pi, np.pi)
-    axis = np.array([np.cos(heading), np.sin(heading), 0.0])
-    return so3_exp(axis * tilt) @ so3_exp(np.array([0.0, 0.0, yaw])) @ HAND_DOWN
+    return kinematics.ik(make(random_orientation(rng, _NEAR_TILT_RAD if near else _MAX_TILT_RAD), p), NOMINAL_Q)

@@ -6,7 +6,7 @@ graph's own demo measures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -19,7 +19,7 @@ from ..errors import SimError
 from ..model.frames import model_camera
 from ..types import ActionChunk, SyncedFrames
 from .cell import SimCell
-from .expert import StraightLineExpert
+from .expert import Expert
 from .motion import TcpMover
 from .scene import Scene
 from .tasks import Judge, Outcome, Task, Verdict
@@ -158,19 +158,21 @@ def _execute(chunk: ActionChunk, steps: int, max_gap_steps: int, mover: TcpMover
 class ReplayPolicy:
     """The ceiling: the expert's own chunk, drawn as action images and decoded again.
 
-    It knows the goal, so it is no policy under test; what it cannot do, no model behind this encoding,
-    decoder and executor can.
+    It knows the goal and sees the objects' states through `look`, so it is no policy under test; what it cannot do, no
+    model behind this encoding, decoder and executor can.
     """
 
-    expert: StraightLineExpert
+    expert: Expert
     action_size: tuple[int, int] = (24, 24)
     chunk_size: int = 9
     dt_s: float = 0.4
     encoding: ActionEncoding = field(default_factory=ActionEncoding)
+    look: Callable[[], np.ndarray] | None = None
 
     def infer(self, frames: SyncedFrames, base_T_tcp: np.ndarray, openness: float, instruction: str, *,
               seed: int = 0) -> ActionChunk:
-        chunk = self.expert.chunk(base_T_tcp, openness, self.chunk_size, self.dt_s)
+        expert = self.expert if self.look is None else self.expert.seeing(self.look())
+        chunk = expert.chunk(base_T_tcp, openness, self.chunk_size, self.dt_s)
         cameras = [model_camera(camera, self.action_size) for camera in frames.cameras]
         images = encode(chunk.base_T_tcps, chunk.openness, cameras, self.encoding)
         return decode(images, cameras, self.encoding).stamped(frames.stamp_ns, self.dt_s)
@@ -180,10 +182,12 @@ class ReplayPolicy:
 class ExpertPolicy:
     """The expert itself, without drawing or decoding: what executor, physics and judge allow at best."""
 
-    expert: StraightLineExpert
+    expert: Expert
     chunk_size: int = 9
     dt_s: float = 0.4
+    look: Callable[[], np.ndarray] | None = None
 
     def infer(self, frames: SyncedFrames, base_T_tcp: np.ndarray, openness: float, instruction: str, *,
               seed: int = 0) -> ActionChunk:
-        return self.expert.chunk(base_T_tcp, openness, self.chunk_size, self.dt_s).stamped(frames.stamp_ns, self.dt_s)
+        expert = self.expert if self.look is None else self.expert.seeing(self.look())
+        return expert.chunk(base_T_tcp, openness, self.chunk_size, self.dt_s).stamped(frames.stamp_ns, self.dt_s)

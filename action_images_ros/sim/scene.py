@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +29,30 @@ class SceneObject:
     rgb: Rgb
     position_m: tuple[float, float, float]
 
+    @property
+    def yaw_rad(self) -> float:
+        """Turn about the vertical."""
+        return 0.0
+
+    @property
+    def joint_m(self) -> float:
+        """How far its sliding part is moved: a button pressed, a drawer open."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class TurnedObject(SceneObject):
+    """A thing whose turn about the vertical and sliding part matter."""
+
+    yaw_rad: float = 0.0
+    joint_m: float = 0.0
+
+
+def scene_object(recorded: Mapping) -> SceneObject:
+    """The object that a recording's description {name, colour, rgb, position_m[, yaw_rad, joint_m]} is of."""
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in recorded.items()}
+    return TurnedObject(**fields) if "yaw_rad" in fields else SceneObject(**fields)
+
 
 @dataclass(frozen=True)
 class Look:
@@ -44,7 +69,7 @@ class Look:
 @dataclass(frozen=True)
 class Scene:
     """One episode's start. target: index into objects; q_start (7,) rad; start_openness 0 or 1; instructions:
-    the canonical instruction for each object."""
+    the canonical instruction for each object that may be asked for; those come first."""
 
     task: str
     split: Split
@@ -58,12 +83,11 @@ class Scene:
     instructions: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not 0 <= self.target < len(self.objects):
-            raise SimError(f"target {self.target} is no object of the scene; legal: 0 to {len(self.objects) - 1}")
         texts = len(self.instructions)
-        if len(self.q_start) != 7 or self.start_openness not in (0.0, 1.0) or texts != len(self.objects):
+        if len(self.q_start) != 7 or self.start_openness not in (0.0, 1.0) or not 0 < texts <= len(self.objects):
             raise SimError(f"scene needs 7 start joints (got {len(self.q_start)}), start_openness 0 or 1 (got "
-                           f"{self.start_openness}), one instruction an object (got {texts})")
+                           f"{self.start_openness}), one instruction for each object to ask for (got {texts})")
+        self._require_target(self.target)
 
     @property
     def wrong_instructions(self) -> tuple[str, ...]:
@@ -72,10 +96,13 @@ class Scene:
 
     def instructed(self, target: int) -> Scene:
         """The same scene when asked, canonically, for another object."""
-        if not 0 <= target < len(self.objects):
-            raise SimError(f"target {target} is no object of the scene; legal: 0 to {len(self.objects) - 1}")
+        self._require_target(target)
         text = self.instructions[target]
         return replace(self, target=target, instruction=text, canonical_instruction=text)
+
+    def _require_target(self, target: int) -> None:
+        if not 0 <= target < len(self.instructions):
+            raise SimError(f"target {target} is no object to ask for; legal: 0 to {len(self.instructions) - 1}")
 
 
 def hue_range(colour: str) -> HeldOut:

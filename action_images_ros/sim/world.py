@@ -1,4 +1,4 @@
-"""The MuJoCo model of the cell: an FR3 with its hand on a table, a room around it, balls, lights, cameras.
+"""The MuJoCo model of the cell: an FR3 with its hand on a table, a room around it, things, lights, cameras.
 
 Robot: the FR3 description inside the `franky_sim` package (Apache-2.0). Its collision meshes are the
 visible robot (3 k faces; the visual ones cost ten times the rendering time), and what its dynamics
@@ -8,12 +8,13 @@ lack is mended here: gravity compensation, and fingers that inherit the arm's fr
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mujoco
 
 from ..errors import SimError
+from .props import Prop
 
 TCP_SITE = "fr3_hand_tcp"
 TCP_FROM_HAND_M = 0.1034
@@ -22,20 +23,13 @@ FINGER_JOINTS = ("finger_joint1", "finger_joint2")
 GRIPPER_ACTUATOR = "gripper"
 MAX_FINGER_M = 0.04
 TIMESTEP_S = 0.002
-BALL_RADIUS_M = 0.028
-BALLS = 3
 
-_PARKED_M = (0.0, 0.0, -5.0)
 _KP = (4500, 4500, 3500, 3500, 2000, 2000, 2000)
 _KV = (220, 220, 160, 140, 50, 40, 25)
 _LINK_RGB = {"fr3_link0": 0.88, "fr3_link1": 0.95, "fr3_link2": 0.90, "fr3_link3": 0.96, "fr3_link4": 0.88,
              "fr3_link5": 0.95, "fr3_link6": 0.80, "fr3_link7": 0.55, "hand": 0.22}
 _FINGER_RGBA = (0.36, 0.36, 0.40, 1.0)
 _FINGERTIP_RGBA = (0.10, 0.10, 0.11, 1.0)
-
-
-def ball_name(index: int) -> str:
-    return f"ball{index}"
 
 
 def robot_file() -> Path:
@@ -49,7 +43,7 @@ def robot_file() -> Path:
     return path
 
 
-def build_model(views: tuple[str, ...], image_size: tuple[int, int],
+def build_model(views: tuple[str, ...], image_size: tuple[int, int], props: Sequence[Prop],
                 extend: Callable[[mujoco.MjSpec], None] | None = None) -> mujoco.MjModel:
     """Compile the cell with one camera a view. Everything a scene changes is a model or mocap array.
 
@@ -68,6 +62,8 @@ def build_model(views: tuple[str, ...], image_size: tuple[int, int],
     _mend_robot(spec)
     _simplify_visuals(spec)
     _add_room(spec)
+    for prop in props:
+        prop.add(spec)
     for view in views:
         spec.worldbody.add_camera(name=view, fovy=45.0)
     if extend is not None:
@@ -130,7 +126,3 @@ def _add_room(spec: mujoco.MjSpec) -> None:
     world.add_geom(name="wall_right", size=[4, 0.05, 2], pos=[0, -2.4, 1.2], **wall)
     world.add_light(name="sun", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[0.4, 0, 3], dir=[0, 0, -1],
                     castshadow=False)
-    for i in range(BALLS):
-        body = world.add_body(name=ball_name(i), mocap=True, pos=_PARKED_M)
-        body.add_geom(name=ball_name(i), type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[BALL_RADIUS_M, 0, 0],
-                      rgba=[1, 0, 0, 1], contype=0, conaffinity=0)

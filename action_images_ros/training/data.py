@@ -21,6 +21,7 @@ from ..model.conditioning import camera_features
 from ..model.config import ModelConfig
 from ..model.frames import make_frame_codecs
 from ..model.text import make_text_encoder
+from ..sim.expert import Expert
 from ..sim.relabel import Choice, choices
 
 _FEATURES_BYTES = 512 * 2**20
@@ -29,7 +30,10 @@ _FEATURES_BYTES = 512 * 2**20
 @dataclass(frozen=True)
 class Episode:
     """images (N, V, H, W, 3) uint8 as the model sees them; base_T_tcps (N, 4, 4); openness (N,); cameras at the images'
-    size; instructions: paraphrases of one meaning; choices: all that could have been asked for, where that is known."""
+    size; instructions: paraphrases of one meaning; choices: all that could have been asked for, where that is known.
+
+    Of tasks that move things also: things (N, O, 8), the states of the objects, and commanded (N,), the opening
+    that was commanded on the way to each frame, where openness is what the fingers measured."""
 
     images: np.ndarray
     base_T_tcps: np.ndarray
@@ -37,6 +41,24 @@ class Episode:
     cameras: tuple[PinholeCamera, ...]
     instructions: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
+    things: np.ndarray | None = None
+    commanded: np.ndarray | None = None
+
+    def expert(self, choice: int, frame: int) -> Expert:
+        """That of a choice, who sees the scene as it is in that frame."""
+        expert = self.choices[choice].expert
+        return expert if self.things is None else expert.seeing(self.things[frame])
+
+    def possible(self, frame: int) -> list[int]:
+        """The choices that can sensibly be asked for in that frame."""
+        pose, openness = self.base_T_tcps[frame], float(self.openness[frame])
+        return [i for i in range(len(self.choices)) if self.expert(i, frame).possible(pose, openness)]
+
+    def openings(self, frames: np.ndarray) -> np.ndarray:
+        """(T,) of a chunk from frames[0] on: what is measured now, then what is commanded."""
+        if self.commanded is None:
+            return self.openness[frames]
+        return np.concatenate([self.openness[frames[:1]], self.commanded[frames[1:]]])
 
 
 @dataclass(frozen=True)
@@ -88,6 +110,7 @@ def _read_shard(path: Path) -> list[Episode]:
     with safe_open(str(path), framework="numpy") as f:
         info, task = json.loads(f.metadata()["episodes"]), f.metadata().get("task", "")
         a = {k: f.get_tensor(k) for k in ("images", "base_T_tcp", "openness", "episode_index", "K", "base_T_camera")}
+        a |= {k: f.get_tensor(k).astype(float) for k in ("things", "commanded") if k in f.keys()}  # noqa: SIM118
     size = (a["images"].shape[3], a["images"].shape[2])
     out = []
     index = a["episode_index"]
@@ -103,6 +126,7 @@ def _read_shard(path: Path) -> list[Episode]:
                 cameras,
                 tuple(sorted({info[e]["instruction"], info[e]["canonical_instruction"]})),
                 choices(info[e].get("task", task), info[e]["objects"]),
+                *(a[key][rows] if key in a else None for key in ("things", "commanded")),
             )
         )
     return out
@@ -143,8 +167,8 @@ class CanvasSource:
 
     def _asked_twice(self, window: Window, rng: np.random.Generator) -> list[Window]:
         """The same picture under two different instructions, where the scene has two; else twice as recorded."""
-        n = len(self.episodes[window.episode].choices)
-        asked = rng.permutation(n)[:2] if n > 1 else (None, None)
+        possible = self.episodes[window.episode].possible(window.start)
+        asked = rng.permutation(possible)[:2] if len(possible) > 1 else (possible or [None]) * 2
         return [replace(window, choice=None if c is None else int(c)) for c in asked]
 
     def windows(self, picks: list[Window], layout: CanvasLayout, augment: Augment, rng: np.random.Generator) -> Batch:
@@ -187,9 +211,9 @@ class CanvasSource:
         """Poses (T, 4, 4), openness (T,) and paraphrases of a window."""
         episode = self.episodes[window.episode]
         if window.choice is None:
-            return episode.base_T_tcps[frames], episode.openness[frames], episode.instructions
+            return episode.base_T_tcps[frames], episode.openings(frames), episode.instructions
         asked = episode.choices[window.choice]
-        chunk = asked.expert.chunk(
+        chunk = episode.expert(window.choice, window.start).chunk(
             episode.base_T_tcps[frames[0]], episode.openness[frames[0]], len(frames), self.config.dt_s
         )
         return chunk.base_T_tcps, chunk.openness, asked.instructions

@@ -7,7 +7,8 @@ import pytest
 
 from action_images_ros.errors import SimError
 from action_images_ros.sim.cameras import WORKSPACE_CENTRE_M, sample_cameras, sees
-from action_images_ros.sim.reach import BALL_BOX_M, CELL_M
+from action_images_ros.sim.layout import CELL_M
+from action_images_ros.sim.reach import BALL_BOX_M
 from action_images_ros.sim.scene import HUES_DEG, sample_shade
 from action_images_ros.sim.split import HeldOut, Split
 
