@@ -32,7 +32,7 @@ def run_node(make: Callable[[], object], argv: Sequence[str] | None = None) -> i
     stop = threading.Event()
     for number in _SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    _die_with_parent()
+    die_with_parent()
     # The control loop shares the interpreter with callbacks; it must not wait the usual 5 ms for its turn.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
@@ -82,7 +82,7 @@ def _spin(make: Callable[[], object], argv: list[str], stop: threading.Event) ->
     return 0
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux: get SIGTERM when the runner that started this process ends, however it ends."""
     parent = os.environ.get(PARENT_VARIABLE, "")
     if not parent or not sys.platform.startswith("linux"):

@@ -1,0 +1,116 @@
+"""The cell that `bench recording` records: cameras and an arm as publishers, and a list of everything they sent.
+
+A process of its own: `python -m action_images_ros.bench.recording_sources CELL TRUTH --rate 30`. Ends on
+SIGTERM and then writes TRUTH: for every topic [stamp in ns, CRC-32 of the content].
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import String
+
+from ..cell import Cell
+from ..ros import qos
+from ..ros.loop import DeadlineLoop
+from ..ros.main import die_with_parent
+from ..ros.messages import camera_info_message, image_message, joint_state_message
+from ..types import RobotState
+
+_PICTURES = 12
+_NOISE_SD = 2.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cell", type=Path)
+    parser.add_argument("truth", type=Path)
+    parser.add_argument("--rate", type=float, default=30.0)
+    parser.add_argument("--joint-rate", type=float, default=200.0)
+    args = parser.parse_args()
+    ended = threading.Event()
+    die_with_parent()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    sources = Sources(Cell.load(args.cell))
+    loops = [
+        DeadlineLoop("cameras", 1.0 / args.rate, sources.expose, lambda error: ended.set()),
+        DeadlineLoop("arm", 1.0 / args.joint_rate, sources.report, lambda error: ended.set()),
+    ]
+    for loop in loops:
+        loop.start()
+    ended.wait()
+    for loop in loops:
+        loop.stop()
+    args.truth.write_text(json.dumps({"sent": sources.sent, "skipped": [loop.skipped for loop in loops]}))
+    rclpy.try_shutdown()
+    return 0
+
+
+class Sources:
+    def __init__(self, cell: Cell) -> None:
+        self._node, self._cell = Node("sources"), cell
+        self._pictures = {v.name: pictures(cell, v.name) for v in cell.views}
+        create = self._node.create_publisher
+        self._images = {v.name: create(Image, v.image_topic, qos.IMAGE_OUT) for v in cell.views}
+        self._infos = {v.name: create(CameraInfo, v.info_topic, qos.STATE) for v in cell.views}
+        self._states = create(JointState, "/joint_states", qos.STATE)
+        self._instruction = create(String, "instruction", qos.LATCHED)
+        self._instruction.publish(String(data="reach the red ball"))
+        self.sent: dict[str, list[tuple[int, int]]] = {}
+        self._count = 0
+
+    def expose(self, now_s: float) -> None:
+        self._count += 1
+        for view in self._cell.views:
+            stamp_ns = time.time_ns()
+            kept = self._pictures[view.name]
+            picture = kept[self._count % len(kept)]
+            picture[0, :3].reshape(-1)[:8] = np.frombuffer(np.int64(stamp_ns).tobytes(), np.uint8)
+            self._note(view.image_topic, stamp_ns, picture)
+            self._images[view.name].publish(image_message(picture, "rgb8", stamp_ns, view.frame_id))
+            self._infos[view.name].publish(camera_info_message(view.camera, stamp_ns, view.frame_id))
+
+    def report(self, now_s: float) -> None:
+        stamp_ns = time.time_ns()
+        q = 0.3 * np.sin(now_s + np.arange(7))
+        state = RobotState(q, np.cos(now_s + np.arange(7)), 0.04, stamp_ns, self._cell.arm.joints)
+        self._note("/joint_states", stamp_ns, q)
+        self._states.publish(joint_state_message(state, self._cell.arm.fingers))
+
+    def _note(self, topic: str, stamp_ns: int, content: np.ndarray) -> None:
+        self.sent.setdefault(topic, []).append((stamp_ns, zlib.crc32(content)))
+
+
+def pictures(cell: Cell, view: str) -> list[np.ndarray]:
+    """Rendered pictures of a cell with the noise of a sensor, so that compression has what it has in life."""
+    from ..sim.cell import SimCell, SimCellConfig
+    from ..sim.episodes import episode_rng
+    from ..sim.split import Split
+    from ..sim.tasks import make_task
+
+    camera = next(v.camera for v in cell.views if v.name == view)
+    sim = SimCell(SimCellConfig((view,), camera.image_size))
+    sim.place_cameras({view: camera})
+    rng = episode_rng(0, 0, Split.TRAIN)
+    sim.reset(make_task("reach_target").sample(rng, Split.TRAIN, sim.kinematics))
+    seen = sim.render(view).astype(np.float32)
+    noisy = [np.clip(seen + rng.normal(0, _NOISE_SD, seen.shape), 0, 255).astype(np.uint8) for _ in range(_PICTURES)]
+    return [np.ascontiguousarray(p) for p in noisy]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
