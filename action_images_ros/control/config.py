@@ -92,7 +92,7 @@ class ControllerConfig:
     speed_factor: float = 0.2
     max_linear_mps: float = 0.5
     max_angular_radps: float = 1.5
-    brake_s: float = 0.19
+    brake_s: float = 0.20
     jerk_share: float = 0.2
     max_tracking_lag_s: float = 0.3
     limits: LimitScales = field(default_factory=LimitScales)

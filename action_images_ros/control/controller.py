@@ -46,14 +46,16 @@ class Response:
 
 @dataclass(frozen=True)
 class ControlStats:
-    """For diagnostics. counts: accepted and refused chunks by reason. clearance_m: distance of the present
-    plan to the workspace's borders. playback_rate: path seconds per second. lag_s: how long the arm trails
+    """For diagnostics. counts: accepted and refused chunks by reason. clearance_m: distance of the tool on
+    the present plan to the workspace's borders, arm_clearance_m: of the rest of the arm to table and keep-out boxes.
+    playback_rate: path seconds per second. lag_s: how long the arm trails
     its commands, tracking_error_rad: how far. deviation_rad: command against plan, when the limiter had to
     intervene."""
 
     counts: dict[str, int] = field(default_factory=dict)
     latency: Latency = field(default_factory=Latency)
     clearance_m: float = float("inf")
+    arm_clearance_m: float = float("inf")
     playback_rate: float = 0.0
     path_left_s: float = 0.0
     lag_s: float = 0.0
@@ -281,7 +283,8 @@ class Controller:
         sends = self._in_command
         command = player.command
         stats = ControlStats(
-            self._counts, self._latency, player.plan.clearance_m if player.plan else float("inf"), player.rate,
+            self._counts, self._latency, player.plan.clearance_m if player.plan else float("inf"),
+            player.plan.arm_clearance_m if player.plan else float("inf"), player.rate,
             max(0.0, player.plan.end_s - player.path_s) if player.plan else 0.0, self._watchdog.lag_s,
             self._watchdog.tracking_error_rad, command.deviation_rad if command else 0.0)
         return ControlOutput(self._state, command.q if sends else None, command.dq if sends else None,
@@ -316,7 +319,9 @@ class Controller:
             j = int(margin.argmin())
             return (f"joint {j + 1} is {margin[j]:.3f} rad from the end of its range; legal: {need:.3f}; guide the arm "
                     "away by hand")
-        return self._workspace.violation(self._kinematics.fk(self._robot.q))
+        q = self._robot.q
+        return (self._workspace.violation(self._kinematics.fk(q))
+                or self._workspace.arm_violation(self._kinematics.joint_origins(q[None])))
 
     def _ros_now(self, now_s: float) -> int:
         if self._tick_ns is None or self._tick_s is None:

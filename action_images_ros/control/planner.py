@@ -26,11 +26,13 @@ _PEAK_OF_BLEND = 5.77
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """One motion: the poses, the joints that reach them, and its smallest distance to the workspace's borders."""
+    """One motion: the poses, the joints that reach them, its smallest distance to the workspace's borders (the tool's),
+    and that of the rest of the arm to table and keep-out boxes."""
 
     poses: PosePath
     joints: JointPath
     clearance_m: float
+    arm_clearance_m: float
 
     @property
     def end_s(self) -> float:
@@ -51,7 +53,8 @@ class Planner:
         """Stay at q (7,)."""
         pose = self._kinematics.fk(q)
         clearance = float(self._workspace.distance(pose)[0])
-        return Plan(PosePath.hold(pose, openness, at_s), JointPath.rest(q, at_s), clearance)
+        arm_clearance = self._workspace.arm_clearance(self._kinematics.joint_origins(q[None]))[0]
+        return Plan(PosePath.hold(pose, openness, at_s), JointPath.rest(q, at_s), clearance, arm_clearance)
 
     def replace_tail(self, current: Plan, newer: PosePath, now_s: float, resting: bool) -> Plan:
         """The motion from now_s (path time) on: out of `current` and, within the blend time, into `newer`.
@@ -138,10 +141,11 @@ class Planner:
             worst = int(margin.min(axis=0).argmin()) + 1
             raise ChunkRefused(Refusal.UNREACHABLE, f"joint {worst} would leave its range")
         violation, clearance_m = self._workspace.path_violation(self._kinematics.fk(between))
-        violation = violation or self._workspace.arm_violation(self._kinematics.joint_origins(between))
+        origins = self._kinematics.joint_origins(between)
+        violation = violation or self._workspace.arm_violation(origins)
         if violation:
             raise ChunkRefused(Refusal.OUTSIDE_WORKSPACE, violation)
-        return Plan(poses, joints, clearance_m)
+        return Plan(poses, joints, clearance_m, self._workspace.arm_clearance(origins)[0])
 
 
 def _knot_times(new: PosePath, now_s: float) -> tuple[np.ndarray, np.ndarray]:

@@ -9,10 +9,17 @@ import numpy as np
 from ..errors import ConfigError
 from ..geometry.se3 import transform
 
-FRANKA_HAND_POINTS_M = ((0.0, 0.0, 0.0), (0.0, 0.102, -0.045), (0.0, -0.102, -0.045))
-"""TCP and the two lower outer corners of the Franka Hand, in the TCP frame: what meets a table first."""
+FRANKA_HAND_POINTS_M = (
+    (0.0, 0.0, 0.0),
+    *((0.0, y, 0.009) for y in (-0.066, 0.066)),
+    *((x, y, z) for x in (-0.032, 0.032) for y in (-0.104, 0.104) for z in (-0.037, -0.129)),
+)
+"""TCP, the two fingertips wide open, and the corners of the hand's body (by its mesh), in the TCP frame."""
 
-_FOREARM_POINTS = 5
+_LINK_POINTS = 5
+_LINKS = ((1, 2, "upper arm"), (2, 3, "elbow"), (3, 4, "forearm"), (4, 6, "wrist"))
+"""Straight pieces between two joints' origins, base to tip. The shoulder stands where it stands: the upper arm counts
+from a fifth of its length on."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +29,9 @@ class Workspace:
     box_min_m, box_max_m: the TCP stays inside this box. keep_out_boxes_m: (min, max) corners of boxes
     that no tool point may enter. table_z_m: no tool point goes below it; None where there is no table.
     margin_m: distance to keep from all of them. tool_points_m: points of the tool in the TCP frame,
-    the first is the TCP. arm_radius_m: how far the arm from the elbow on reaches around the line through
-    its joints; it keeps out of the boxes and above the table too. Raises ConfigError naming what is malformed.
+    the first is the TCP. arm_radius_m, wrist_radius_m: how far the arm (of an FR3, by its meshes) reaches around the
+    lines through its joints, from shoulder to wrist and from there to the flange; it keeps out of the boxes and above
+    the table too. Raises ConfigError naming what is malformed.
     """
 
     box_min_m: tuple[float, float, float]
@@ -32,7 +40,8 @@ class Workspace:
     table_z_m: float | None = None
     margin_m: float = 0.005
     tool_points_m: tuple[tuple[float, float, float], ...] = FRANKA_HAND_POINTS_M
-    arm_radius_m: float = 0.08
+    arm_radius_m: float = 0.135
+    wrist_radius_m: float = 0.09
 
     def __post_init__(self) -> None:
         _require_box("workspace box", self.box_min_m, self.box_max_m)
@@ -97,16 +106,30 @@ class Workspace:
             return "", worst
         return f"{1e3 * (self.margin_m - worst):.1f} mm beyond the {name}", worst
 
-    def arm_violation(self, joint_origins: np.ndarray) -> str:
-        """"" when the arm from the elbow to the wrist keeps clear; joint_origins (N, 7, 3) m in the base frame."""
+    def arm_clearance(self, joint_origins: np.ndarray) -> tuple[float, str]:
+        """Smallest distance (m) of the arm's surface to table and keep-out boxes, and which link to which of them.
+
+        joint_origins (N, 7, 3) m in the base frame; infinite where there is nothing to meet.
+        """
         origins = np.asarray(joint_origins, float)
-        share = np.linspace(0.0, 1.0, _FOREARM_POINTS)[:, None]
-        forearm = origins[:, 3:4] * (1.0 - share) + origins[:, 4:5] * share
-        for boundary, distance in self._obstacles(np.concatenate([forearm, origins[:, 6:]], 1)):
-            short = self.arm_radius_m + self.margin_m - distance.min()
-            if short > 0.0:
-                return f"the arm would be {1e3 * short:.0f} mm too near the {boundary}"
-        return ""
+        worst, what = float("inf"), ""
+        for first, last, link in _LINKS:
+            share = np.linspace(0.2 if first == 1 else 0.0, 1.0, _LINK_POINTS)[:, None]
+            points = origins[:, first, None] * (1.0 - share) + origins[:, last, None] * share
+            radius = self.wrist_radius_m if link == "wrist" else self.arm_radius_m
+            for boundary, distance in self._obstacles(points):
+                clear = float(distance.min()) - radius
+                if clear < worst:
+                    worst, what = clear, f"{link} to the {boundary}"
+        return worst, what
+
+    def arm_violation(self, joint_origins: np.ndarray) -> str:
+        """"" when the whole arm keeps margin_m; joint_origins (N, 7, 3) m in the base frame."""
+        clear, what = self.arm_clearance(joint_origins)
+        if clear >= self.margin_m:
+            return ""
+        link, boundary = what.split(" to ")
+        return f"the {link} would be {1e3 * (self.margin_m - clear):.0f} mm too near {boundary}"
 
 
 def _require_box(name: str, low, high) -> None:

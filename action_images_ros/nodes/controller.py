@@ -296,6 +296,7 @@ class ControllerNode(ManagedNode):
             "latency_mean_ms": 1e3 * stats.latency.mean_s,
             "latency_p95_ms": 1e3 * stats.latency.p95_s,
             "clearance_m": stats.clearance_m,
+            "arm_clearance_m": stats.arm_clearance_m,
             "path_left_s": stats.path_left_s,
             "playback_rate": stats.playback_rate,
             "lag_ms": 1e3 * stats.lag_s,

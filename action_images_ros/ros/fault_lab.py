@@ -90,6 +90,12 @@ class Record:
             return 0.0
         return float((np.abs(np.diff(rows[:, 9:], axis=0)) / np.diff(rows[:, 1])[:, None]).max())
 
+    def lost_time_s(self, since_s: float) -> float:
+        """Robot time that the simulation has given up since a ROS time because the machine was too slow."""
+        rows = self.rows()
+        behind = (rows[:, 0] - rows[:, 1])[rows[:, 0] >= since_s]
+        return float(np.ptp(behind)) if len(behind) else 0.0
+
     def moving_commands(self, since_s: float) -> int:
         """Commands since a ROS time that still moved the arm."""
         return sum(at_s >= since_s and np.abs(dq).max() > 1e-3 for at_s, dq in self.commands)
@@ -125,8 +131,10 @@ class FaultLab:
         self.record.truth.append(np.array(msg.data).reshape(-1, TRUTH_COLUMNS))
 
     def _on_change(self, msg: String) -> None:
-        told = json.loads(msg.data)
-        self.record.changes.append(Change(told["state"], told["why"], 1e-9 * told["stamp_ns"]))
+        told, at_s = json.loads(msg.data), self.now_s()
+        stamp_s = 1e-9 * told["stamp_ns"]
+        # a clock that has jumped cannot tell when
+        self.record.changes.append(Change(told["state"], told["why"], stamp_s if abs(at_s - stamp_s) < 1.0 else at_s))
 
     def _on_command(self, msg: JointTrajectory) -> None:
         self.record.commands.append((self.now_s(), np.array(msg.points[0].velocities)))
