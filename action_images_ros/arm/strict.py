@@ -44,7 +44,8 @@ class CommandedMotion:
     """What an arm was told in every millisecond of motion, against the FR3's limits.
 
     cycles: 1 ms each; lost: without an answer of the client; lost_in_a_row: at most; success_rate: smallest, over 100
-    cycles; velocity, acceleration, jerk: largest of any joint (rad/s, rad/s^2, rad/s^3); jerk_rms.
+    cycles; velocity, acceleration, jerk: largest of any joint (rad/s, rad/s^2, rad/s^3), the last two where the client
+    answered: across a missing answer the arm itself goes on.
     """
 
     cycles: int
@@ -116,7 +117,7 @@ class StrictArm:
         os.kill(self._process.pid, signal.SIGUSR1)
 
     def cycles(self) -> np.ndarray:
-        """Every state that it has sent, with the fields of strict_server.CYCLE_FIELDS; up to 0.1 s late."""
+        """Every state that it has sent, with the fields of strict_server.CYCLE_FIELDS."""
         raw = (self._directory / "cycles.bin").read_bytes()
         size = strict_server.CYCLE.size
         return np.frombuffer(raw[: len(raw) // size * size], np.dtype(strict_server.CYCLE_FIELDS))
@@ -134,8 +135,8 @@ def commanded_motion(cycles: np.ndarray) -> CommandedMotion:
     if not runs:
         raise ArmError("the record has no motion")
     dq = [r["dq_d"] for r in runs]
-    ddq = [np.diff(v, axis=0) / CYCLE_S for v in dq]
-    jerk = np.concatenate([np.diff(a, axis=0) / CYCLE_S for a in ddq])
+    ddq = np.concatenate([np.diff(v, axis=0)[_answered(r, 1)] for v, r in zip(dq, runs)]) / CYCLE_S
+    jerk = np.concatenate([np.diff(v, 2, axis=0)[_answered(r, 2)] for v, r in zip(dq, runs)]) / CYCLE_S**2
     lost = np.concatenate([r["lost_in_a_row"] for r in runs])
     return CommandedMotion(
         sum(len(r) for r in runs),
@@ -143,7 +144,14 @@ def commanded_motion(cycles: np.ndarray) -> CommandedMotion:
         int(lost.max()),
         float(min(r["success_rate"][100:].min(initial=1.0) for r in runs)),
         float(np.abs(np.concatenate(dq)).max()),
-        float(np.abs(np.concatenate(ddq)).max()),
+        float(np.abs(ddq).max()),
         float(np.abs(jerk).max()),
         float(np.sqrt(np.mean(jerk**2))),
     )
+
+
+def _answered(run: np.ndarray, order: int) -> np.ndarray:
+    """For every difference of this order in a run: whether all cycles that it is of had their answer."""
+    bad = run["lost_in_a_row"] > 0
+    spoilt = bad | np.concatenate([[False], bad[:-1]])  # the cycle after a gap jumps to where the client is
+    return ~np.any([spoilt[k : len(run) - order + k] for k in range(order + 1)], axis=0)

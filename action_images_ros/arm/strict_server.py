@@ -53,7 +53,7 @@ def make_server(address: str, directory: Path):
         def __init__(self) -> None:
             super().__init__(host=address, enforce_comm_constraints=True, enforce_motion_limits=True)
             self.collide = False
-            self._cycles = open(directory / "cycles.bin", "ab", buffering=1 << 16)
+            self._cycles = open(directory / "cycles.bin", "ab", buffering=0)
             self._aborts = open(directory / "aborts.jsonl", "a", buffering=1, encoding="utf-8")
 
         def _account_for_communication_cycle(self) -> None:
@@ -74,8 +74,6 @@ def make_server(address: str, directory: Path):
                     int(bool(self.current_motion_id)),
                 )
             )
-            if state["message_id"] % 100 == 0:
-                self._cycles.flush()
 
         def _abort_with_error(self, error_index, reason: str, motion_id: int = 0) -> None:
             self._aborts.write(json.dumps({"id": int(self.robot_state.state["message_id"]), "reason": reason}) + "\n")
