@@ -27,6 +27,7 @@ _NOTES = """\
 ms: median of a whole chunk with decoding, {threads} thread(s), in this process. mm, deg: median error of a chunk's
 steps against the recorded motion, over the first chunks of {windows} held-out episodes; end mm: of its last step.
 credible: share of steps that the decoder stands by. closed loop: {episodes} episodes of {task}, {split} split."""
+_ALIKE = 8  # chunks over which velocities are compared
 _HEAD = f"{'model':28s} {'NFE':>4s} {'ms':>7s} {'mm':>7s} {'deg':>6s} {'end mm':>7s} {'credible':>9s}   closed loop"
 
 
@@ -41,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="0: the engine's own choice")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reuse-above", type=float, metavar="COSINE",
+                        help="add rows in which steps whose velocity is this similar to the one before reuse it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
 
 
@@ -53,31 +56,72 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for directory in args.model:
         chunk_size = ModelConfig.load(directory).chunk_size
+        seen = windows(held_out, 0, chunk_size)
         for steps in args.steps:
             policy = with_steps(ActionImagePolicy.from_pretrained(directory, args.engine, options), steps)
-            row = {"model": Path(directory).name, "nfe": steps, "engine": policy.engine}
-            row |= chunk_errors(policy, windows(held_out, 0, chunk_size), args.seed)
-            row |= closed_loop(policy, args) if args.episodes else {}
-            rows.append(row)
-            say(line(row) + "\n")
-            sys.stdout.flush()
+            for reused in dict.fromkeys([(), reusable(policy, seen[:_ALIKE], args)]):
+                row = {"model": Path(directory).name, "steps": steps, "nfe": steps - len(reused), "reused": reused,
+                       "engine": policy.engine}
+                row |= measured(with_steps(policy, steps, reused), seen, args)
+                rows.append(row)
+                say(line(row) + "\n")
+                sys.stdout.flush()
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 0
 
 
-def with_steps(policy: ActionImagePolicy, steps: int) -> ActionImagePolicy:
-    """The same policy with another number of denoising steps. Raises ModelError for an illegal one."""
-    sampler = replace(policy.config.sampler, denoising_steps=steps)
+def with_steps(policy: ActionImagePolicy, steps: int, reused: tuple[int, ...] = ()) -> ActionImagePolicy:
+    """The same policy with another schedule. Raises ModelError for an illegal one."""
+    sampler = replace(policy.config.sampler, denoising_steps=steps, reused=reused)
     policy.config = policy.pipeline.config = replace(policy.config, sampler=sampler)
     return policy
+
+
+class _Listener:
+    """A denoiser that keeps the action velocities that it passes on."""
+
+    def __init__(self, denoiser) -> None:
+        self.denoiser, self.heard = denoiser, []
+
+    def velocity(self, *state):
+        made = self.denoiser.velocity(*state)
+        self.heard.append(made[1])
+        return made
+
+
+def reusable(policy: ActionImagePolicy, seen: list[Window], args: argparse.Namespace) -> tuple[int, ...]:
+    """Denoising steps whose action velocity is like the one before, on average over chunks; never two in a row."""
+    if args.reuse_above is None:
+        return ()
+    listener = policy.pipeline.denoiser = _Listener(policy.pipeline.denoiser)
+    alike = []
+    for k, window in enumerate(seen):
+        listener.heard.clear()
+        policy.generate(frames_of(window), window.poses[0], float(window.openness[0]), window.instruction, seed=k)
+        flat = [v.reshape(-1) for v in listener.heard]
+        alike.append([float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in zip(flat, flat[1:])])
+    policy.pipeline.denoiser = listener.denoiser
+    out: list[int] = []
+    for step, cosine in enumerate(np.mean(alike, 0), 1):
+        if cosine >= args.reuse_above and step - 1 not in out:
+            out.append(step)
+    return tuple(out)
+
+
+def frames_of(window: Window) -> SyncedFrames:
+    views = window.video.shape[1]
+    return SyncedFrames(view_names(views), tuple(window.video[0]), window.cameras, (0,) * views)
+
+
+def measured(policy: ActionImagePolicy, seen: list[Window], args: argparse.Namespace) -> dict[str, object]:
+    return chunk_errors(policy, seen, args.seed) | (closed_loop(policy, args) if args.episodes else {})
 
 
 def chunk_errors(policy: ActionImagePolicy, seen: list[Window], seed: int) -> dict[str, float]:
     mm, deg, credible, seconds = [], [], [], []
     for k, window in enumerate(seen):
-        views = window.video.shape[1]
-        frames = SyncedFrames(view_names(views), tuple(window.video[0]), window.cameras, (0,) * views)
+        frames = frames_of(window)
         began = time.perf_counter()
         chunk = policy.infer(frames, window.poses[0], float(window.openness[0]), window.instruction, seed=seed + k)
         seconds.append(time.perf_counter() - began)
@@ -95,7 +139,8 @@ def closed_loop(policy: ActionImagePolicy, args: argparse.Namespace) -> dict[str
 
 
 def line(row: dict) -> str:
-    text = (f"{row['model']:28s} {row['nfe']:4d} {row['ms']:7.1f} {row['mm']:7.1f} {row['deg']:6.1f} "
+    name = row["model"] + (f", {row['steps']} steps" if row["reused"] else "")
+    text = (f"{name:28s} {row['nfe']:4d} {row['ms']:7.1f} {row['mm']:7.1f} {row['deg']:6.1f} "
             f"{row['end_mm']:7.1f} {row['credible']:9.0%}")
     if "n" not in row:
         return text

@@ -102,9 +102,9 @@ class _Program:
     def _loop(self) -> None:
         """Euler steps from the input slots to the output slots; no host synchronisation."""
         *state, video, action = (slot.device for slot in self._inputs)
-        clean = (video, action)
+        clean, moved = (video, action), (None, None)
         for k, width in enumerate(self._widths):
-            moved = self._velocity(k, *state)
+            moved = moved if k in self._config.reused else self._velocity(k, *state)
             state = [x if v is None else torch.where(mask, true, x + width * v)
                      for x, v, mask, true in zip(state, moved, self._masks, clean)]
         for slot, value in zip(self._outputs, state):

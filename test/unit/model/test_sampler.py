@@ -118,6 +118,23 @@ def test_nan_or_infinity_from_the_engine_never_becomes_a_chunk(value):
         sample(Broken(0.0, 1.0), canvas(layout), layout, NOTHING, SamplerConfig(2), np.random.default_rng(0))
 
 
+def test_reused_steps_go_straight_on_without_asking():
+    """Every second of 200 steps reused is the flow in 100 steps, for half the evaluations."""
+    layout = CanvasLayout.for_mode(Mode.JOINT, 2, 4, 4)
+    given, made = canvas(layout), []
+    for config in (SamplerConfig(200, reused=tuple(range(1, 200, 2))), SamplerConfig(100)):
+        denoiser = Gaussian(0.3, 0.5)
+        made.append(sample(denoiser, given, layout, NOTHING, config, np.random.default_rng(7)))
+        assert len(denoiser.seen) == 100
+    np.testing.assert_allclose(made[0].action, made[1].action, atol=1e-5)
+
+
+@pytest.mark.parametrize("reused", [(0,), (4,), (1, -1)])
+def test_reusing_a_step_that_is_not_there_is_refused(reused):
+    with pytest.raises(ModelError, match="reused"):
+        SamplerConfig(4, reused=reused)
+
+
 @pytest.mark.parametrize(("steps", "shift"), [(0, 1.0), (4, 0.0), (1001, 1.0)])
 def test_senseless_samplers_are_refused(steps, shift):
     with pytest.raises(ModelError, match="sampler"):
