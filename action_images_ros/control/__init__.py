@@ -1,7 +1,7 @@
 """From chunks of targets to joint commands inside the arm's limits. Pure: no ROS, no clock."""
 
 from .chunk_queue import ChunkQueue, ChunkRefused, Latency, PlaybackClock, Refusal
-from .config import ChunkRules, ControllerConfig, WatchdogConfig
+from .config import ChunkRules, ControllerConfig, Follows, WatchdogConfig
 from .controller import ChunkVerdict, Controller, ControlOutput, ControlStats, Response
 from .credible import usable
 from .gripper import GripperConfig, GripperLogic
@@ -16,7 +16,7 @@ from .workspace import Workspace
 __all__ = [
     "FR3_HOME_Q", "FR3_LIMITS", "RESUME", "TRANSITIONS", "ChunkQueue", "ChunkRefused", "ChunkRules", "ChunkVerdict",
     "ControlOutput", "ControlStats", "Controller", "ControllerConfig", "ControllerState", "Event",
-    "Fr3Kinematics", "GripperConfig", "GripperLogic", "IkConfig", "IkSolver", "JointLimits",
+    "Follows", "Fr3Kinematics", "GripperConfig", "GripperLogic", "IkConfig", "IkSolver", "JointLimits",
     "JointPath", "Kinematics", "Latency", "LimitScales", "PlaybackClock", "PosePath", "Refusal", "Response", "Resume",
     "StopPath", "WatchdogConfig", "Workspace", "usable",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from ..errors import ConfigError
 from .gripper import GripperConfig
@@ -57,6 +58,13 @@ class ChunkRules:
             raise ConfigError("min_credible_steps must be at least 2 (or none): one pose is no motion")
 
 
+class Follows(Enum):
+    """What the arm takes from the commands: JOINTS, every joint; TCP, the pose only, with an elbow of its own."""
+
+    JOINTS = "joints"
+    TCP = "tcp"
+
+
 @dataclass(frozen=True)
 class WatchdogConfig:
     """Deadlines in seconds, thresholds in rad. None switches one off.
@@ -64,7 +72,8 @@ class WatchdogConfig:
     frames_s: since the last fresh camera set. states_s: since the last joint states. chunks_s: since
     the last accepted chunk. command_s: between two control ticks. clock_jump_s: change of ROS time
     against the monotonic clock between two ticks. tracking_rad: any joint from everything commanded
-    in the last tracking_window_s. joint_margin_rad: measured joint from the end of its range.
+    in the last tracking_window_s. tracking_m, tracking_turn_rad: the same for the TCP of an arm that follows poses.
+    joint_margin_rad: measured joint from the end of its range.
     """
 
     frames_s: float | None = 1.0
@@ -73,19 +82,22 @@ class WatchdogConfig:
     command_s: float | None = 0.1
     clock_jump_s: float | None = 0.1
     tracking_rad: float | None = 0.12
+    tracking_m: float | None = 0.06
+    tracking_turn_rad: float | None = 0.3
     tracking_window_s: float = 0.35
     joint_margin_rad: float | None = 0.01
 
     def __post_init__(self) -> None:
         _require_positive(self, "frames_s", "states_s", "chunks_s", "command_s", "clock_jump_s", "tracking_rad",
-                          "tracking_window_s", "joint_margin_rad")
+                          "tracking_m", "tracking_turn_rad", "tracking_window_s", "joint_margin_rad")
 
 
 @dataclass(frozen=True)
 class ControllerConfig:
     """rate_hz: ticks a second. speed_factor: playback speed, 1 = the policy's own. max_linear_mps,
     max_angular_radps: fastest TCP motion, whatever the chunk asks. brake_s: time in which playback
-    comes to rest from full speed (jerk_share of it is spent building up and releasing the braking).
+    comes to rest from full speed (jerk_share of it is spent building up and releasing the braking). follows: what
+    the arm takes from the commands, which is what is watched.
     """
 
     rate_hz: float = 100.0
@@ -95,6 +107,7 @@ class ControllerConfig:
     brake_s: float = 0.20
     jerk_share: float = 0.2
     max_tracking_lag_s: float = 0.3
+    follows: Follows = Follows.JOINTS
     limits: LimitScales = field(default_factory=LimitScales)
     chunks: ChunkRules = field(default_factory=ChunkRules)
     watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)

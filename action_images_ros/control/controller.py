@@ -49,8 +49,8 @@ class ControlStats:
     """For diagnostics. counts: accepted and refused chunks by reason. clearance_m: distance of the tool on
     the present plan to the workspace's borders, arm_clearance_m: of the rest of the arm to table and keep-out boxes.
     playback_rate: path seconds per second. lag_s: how long the arm trails
-    its commands, tracking_error_rad: how far. deviation_rad: command against plan, when the limiter had to
-    intervene."""
+    its commands, tracking_error_rad, tracking_error_m: how far (the one that is watched). deviation_rad: command
+    against plan, when the limiter had to intervene."""
 
     counts: dict[str, int] = field(default_factory=dict)
     latency: Latency = field(default_factory=Latency)
@@ -60,6 +60,7 @@ class ControlStats:
     path_left_s: float = 0.0
     lag_s: float = 0.0
     tracking_error_rad: float = 0.0
+    tracking_error_m: float = 0.0
     deviation_rad: float = 0.0
 
 
@@ -89,7 +90,7 @@ class Controller:
         self._planner = Planner(config, kinematics, workspace)
         self._player = Player(config, kinematics, self._planner)
         self._queue = ChunkQueue(config.chunks)
-        self._watchdog = Watchdog(config.watchdog, kinematics.limits, config.rate_hz)
+        self._watchdog = Watchdog(config.watchdog, kinematics, config.rate_hz, config.follows)
         self._gripper = GripperLogic(config.gripper)
         self._state = ControllerState.DISABLED
         self._why, self._cause = "", Event.DISABLE
@@ -272,7 +273,7 @@ class Controller:
                 self._apply(Event.LIMITER_FAILED, Event.LIMITER_FAILED.value)
         self._player.clock.advance(now_ns, self._player.path_s, self._player.base_T_tcp)
         if not self._take_up.active:
-            self._watchdog.command(self._player.command.q, now_ns)
+            self._watchdog.command(self._player.command.q, self._player.base_T_tcp, now_ns)
         if not moving:
             return None
         return self._gripper.update(self._player.plan.poses.openness_at(self._player.path_s).item(), now_s)
@@ -286,7 +287,8 @@ class Controller:
             self._counts, self._latency, player.plan.clearance_m if player.plan else float("inf"),
             player.plan.arm_clearance_m if player.plan else float("inf"), player.rate,
             max(0.0, player.plan.end_s - player.path_s) if player.plan else 0.0, self._watchdog.lag_s,
-            self._watchdog.tracking_error_rad, command.deviation_rad if command else 0.0)
+            self._watchdog.tracking_error_rad, self._watchdog.tracking_error_m,
+            command.deviation_rad if command else 0.0)
         return ControlOutput(self._state, command.q if sends else None, command.dq if sends else None,
                              player.base_T_tcp if sends else None, width, self._why, stats, resting)
 

@@ -7,23 +7,27 @@ from collections import deque
 import numpy as np
 
 from ..types import RobotState
-from .config import WatchdogConfig
-from .limits import JointLimits
+from .config import Follows, WatchdogConfig
+from .kinematics import Kinematics
+from .rotation import pose_distance
 from .states import Event
 
 
 class Watchdog:
     """Notes arrivals by the monotonic clock and names what is wrong. Decides nothing about the state."""
 
-    def __init__(self, config: WatchdogConfig, limits: JointLimits, rate_hz: float) -> None:
-        self._config = config
-        self._limits = limits
+    def __init__(self, config: WatchdogConfig, kinematics: Kinematics, rate_hz: float,
+                 follows: Follows = Follows.JOINTS) -> None:
+        self._config, self._follows = config, follows
+        self._kinematics, self._limits = kinematics, kinematics.limits
         self._frames_s = self._states_s = self._chunks_s = -float("inf")
         self._tick_s: float | None = None
         self._offset_ns: float | None = None
         self._commands: deque[np.ndarray] = deque(maxlen=max(2, int(config.tracking_window_s * rate_hz)))
         self._stamps: deque[int] = deque(maxlen=self._commands.maxlen)
+        self._poses: deque[np.ndarray] = deque(maxlen=self._commands.maxlen)
         self.tracking_error_rad = 0.0
+        self.tracking_error_m = 0.0
         self.lag_s = 0.0
 
     def frames(self, now_s: float) -> None:
@@ -39,12 +43,14 @@ class Watchdog:
         """Forget commands and clocks (control begins anew)."""
         self._commands.clear()
         self._stamps.clear()
+        self._poses.clear()
         self._offset_ns = None
-        self.tracking_error_rad = self.lag_s = 0.0
+        self.tracking_error_rad = self.tracking_error_m = self.lag_s = 0.0
 
-    def command(self, q: np.ndarray, now_ns: int) -> None:
-        """Note what was commanded at now_ns."""
+    def command(self, q: np.ndarray, base_T_tcp: np.ndarray, now_ns: int) -> None:
+        """Note what was commanded at now_ns: joints (7,) and the pose (4, 4) that they mean."""
         self._commands.append(q)
+        self._poses.append(base_T_tcp)
         self._stamps.append(now_ns)
 
     def tick(self, now_ns: int, now_s: float) -> list[tuple[Event, str]]:
@@ -89,22 +95,45 @@ class Watchdog:
             text = (f"joint {j + 1} is at {state.q[j]:.3f} rad, {margin[j]:.3f} rad from the end of its range; legal: "
                     f"{limit:.3f}; guide the arm away by hand")
             found.append((Event.JOINT_NEAR_LIMIT, text))
-        self._track(state)
-        if self._config.tracking_rad is not None and self.tracking_error_rad > self._config.tracking_rad:
-            text = (f"the arm is {self.tracking_error_rad:.3f} rad from every command of the last "
-                    f"{self._config.tracking_window_s:.2f} s; legal: {self._config.tracking_rad:.3f} rad")
+        text = self._track_pose(state) if self._follows is Follows.TCP else self._track_joints(state)
+        if text:
             found.append((Event.TRACKING_ERROR, text))
         return found
 
-    def _track(self, state: RobotState) -> None:
+    def _track_joints(self, state: RobotState) -> str:
+        """What is wrong with how the joints follow; "" when nothing is."""
+        self.tracking_error_rad = 0.0
         if not self._commands:
-            self.tracking_error_rad = 0.0
-            return
+            return ""
         commands = np.array(self._commands)
         apart = np.abs(commands - state.q).max(axis=1)
         k = int(apart.argmin())
         self.tracking_error_rad = float(apart[k])
-        travelled = float(np.abs(commands[-1] - commands[0]).max())
+        self._measure_lag(state, float(np.abs(commands[-1] - commands[0]).max()), k)
+        limit = self._config.tracking_rad
+        if limit is None or self.tracking_error_rad <= limit:
+            return ""
+        return (f"the arm is {self.tracking_error_rad:.3f} rad from every command of the last "
+                f"{self._config.tracking_window_s:.2f} s; legal: {limit:.3f} rad")
+
+    def _track_pose(self, state: RobotState) -> str:
+        """The same for an arm that follows poses: its TCP counts, not its joints."""
+        self.tracking_error_m = 0.0
+        if not self._poses:
+            return ""
+        c, poses = self._config, np.array(self._poses)
+        metres, radians = pose_distance(poses, self._kinematics.fk(state.q))
+        m, turn = c.tracking_m or np.inf, c.tracking_turn_rad or np.inf
+        k = int((metres / (c.tracking_m or 1.0) + radians / (c.tracking_turn_rad or 1.0)).argmin())
+        self.tracking_error_m = float(metres[k])
+        self._measure_lag(state, float(np.linalg.norm(poses[-1, :3, 3] - poses[0, :3, 3])), k)
+        if metres[k] <= m and radians[k] <= turn:
+            return ""
+        return (f"the TCP is {1e3 * metres[k]:.0f} mm, {np.degrees(radians[k]):.0f} deg from every command of the last "
+                f"{c.tracking_window_s:.2f} s; legal: {1e3 * m:.0f} mm, {np.degrees(turn):.0f} deg")
+
+    def _measure_lag(self, state: RobotState, travelled: float, k: int) -> None:
+        """k: the command nearest to where the arm is; counts only while both move."""
         if travelled > 0.02 and np.abs(state.dq).max() > 0.02:
             lag = min(max(1e-9 * (state.stamp_ns - self._stamps[k]), 0.0), self._config.tracking_window_s)
             self.lag_s += 0.05 * (lag - self.lag_s)

@@ -5,17 +5,18 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from action_images_ros.control import FR3_HOME_Q, FR3_LIMITS, Event, WatchdogConfig
+from action_images_ros.control import FR3_HOME_Q, FR3_LIMITS, Event, Follows, Fr3Kinematics, IkSolver, WatchdogConfig
 from action_images_ros.control.watchdog import Watchdog
 from action_images_ros.errors import ConfigError
+from action_images_ros.geometry.se3 import so3_exp
 from action_images_ros.types import RobotState
 
 NS = 1_000_000_000
 CONFIG = WatchdogConfig(frames_s=0.5, states_s=0.2, chunks_s=2.0)
 
 
-def watching(config=CONFIG):
-    return Watchdog(config, FR3_LIMITS, 100.0)
+def watching(config=CONFIG, follows=Follows.JOINTS):
+    return Watchdog(config, Fr3Kinematics(), 100.0, follows)
 
 
 def events(found):
@@ -49,7 +50,7 @@ def test_none_switches_a_deadline_off():
     dog.tick(0, 0.0)
     assert dog.tick(50 * NS, 9.0) == []
     at_end = FR3_LIMITS.q_max
-    dog.command(FR3_HOME_Q, 0)
+    command(dog, FR3_HOME_Q, 0)
     assert dog.arm(state(at_end)) == []
 
 
@@ -81,9 +82,42 @@ def test_what_could_not_be_received_during_a_gap_is_not_called_stale():
     assert Event.STATES_STALE in events(dog.inputs(103.25))
 
 
+def command(dog, q, now_ns):
+    dog.command(q, Fr3Kinematics().fk(q), now_ns)
+
+
+def elbow_swung(q, angle):
+    """Joints with the same TCP and another elbow: a step along the null space of the Jacobian, corrected by IK."""
+    arm = Fr3Kinematics()
+    free = np.linalg.svd(arm.jacobian(q))[2][-1]
+    return IkSolver(arm).solve(arm.fk(q)[None], (q + angle * free)[None]).q[0]
+
+
+def test_an_arm_that_follows_poses_is_judged_by_its_tcp_not_by_its_elbow():
+    dog = watching(follows=Follows.TCP)
+    for i in range(40):
+        command(dog, FR3_HOME_Q, i * NS // 100)
+    swung = elbow_swung(FR3_HOME_Q, 0.4)
+    assert np.abs(swung - FR3_HOME_Q).max() > 0.2
+    assert dog.arm(state(swung)) == [] and dog.tracking_error_m < 1e-3
+    shifted = IkSolver(Fr3Kinematics()).solve(_moved(0.07, 0.0)[None], FR3_HOME_Q[None]).q[0]
+    found = dog.arm(state(shifted))
+    assert events(found) == {Event.TRACKING_ERROR} and "70 mm, 0 deg" in found[0][1]
+    turned = IkSolver(Fr3Kinematics()).solve(_moved(0.0, 0.35)[None], FR3_HOME_Q[None]).q[0]
+    assert "0 mm, 20 deg" in dog.arm(state(turned))[0][1]
+    assert dog.arm(state(FR3_HOME_Q)) == []
+
+
+def _moved(metres, radians):
+    T = Fr3Kinematics().fk(FR3_HOME_Q)
+    T[0, 3] += metres
+    T[:3, :3] = so3_exp(np.array([0.0, 0.0, radians])) @ T[:3, :3]
+    return T
+
+
 def moving(dog, n=60, speed=0.5):
     for i in range(n):
-        dog.command(FR3_HOME_Q + speed * 0.01 * i, i * NS // 100)
+        command(dog, FR3_HOME_Q + speed * 0.01 * i, i * NS // 100)
     return FR3_HOME_Q + speed * 0.01 * (n - 1)
 
 
@@ -120,7 +154,7 @@ def test_a_joint_at_the_end_of_its_range_is_named():
 def test_a_lag_at_rest_is_not_measured():
     dog = watching()
     for i in range(50):
-        dog.command(FR3_HOME_Q, i * NS // 100)
+        command(dog, FR3_HOME_Q, i * NS // 100)
     dog.arm(state(stamp_ns=10 * NS))
     assert dog.lag_s == 0.0
 
