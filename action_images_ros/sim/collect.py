@@ -6,8 +6,8 @@ float32 (N, 4, 4), `openness` float32 (N,), `q` float32 (N, 7), `frame_index` an
 `goal_base_T_tcp` float32 (E, 4, 4); and in the file's metadata the key `episodes`, JSON, a list of E
 objects {episode, task, split, seed, dt_s, instruction, canonical_instruction, target, objects}.
 A task that moves things adds over the frames `things` float32 (N, O, 8), the objects' states as of
-`SimCell.thing_states`, and `commanded` float32 (N,), the opening commanded on the way to that frame (`openness` is
-what the fingers measure). `meta.json` describes the set.
+`SimCell.thing_states` (NaN beyond the episode's own objects), and `commanded` float32 (N,), the opening commanded on
+the way to that frame (`openness` is what the fingers measure). `meta.json` describes the set.
 An episode depends on (seed, episode number, split) alone: not on the shard, the worker or the order.
 """
 
@@ -42,6 +42,7 @@ _MAX_FRAMES = 60
 _SCENE_TRIES = 20
 _EXPLORED_SHARE = 0.3
 _LOWEST_TCP_M = 0.012
+_SERVO_LAG_M = 0.02
 
 
 class CollectMotion(Enum):
@@ -158,12 +159,14 @@ class EpisodeCollector:
         command = scene.start_openness
         for _ in range(_MAX_FRAMES):
             things = cell.thing_states()
-            yield {"things": things.astype(np.float32), "commanded": np.float32(command)}
+            padded = np.full((len(self._task.props), things.shape[1]), np.nan, np.float32)
+            padded[: len(things)] = things
+            yield {"things": padded, "commanded": np.float32(command)}
             expert = self._task.expert(scene).seeing(things)
             at_goal = at_goal + 1 if expert.arrived(cell.base_T_tcp, cell.openness) else 0
             if at_goal >= self._config.dwell_frames:
                 return
-            chunk = expert.chunk(cell.base_T_tcp, cell.openness, 2, self._config.dt_s)
+            chunk = expert.chunk(self._pose_to_go_on_from(mover), cell.openness, 2, self._config.dt_s)
             target, command = chunk.base_T_tcps[1].copy(), float(chunk.openness[1])
             if scene.split is Split.TRAIN and rng.uniform() < _EXPLORED_SHARE:
                 target[:3, 3] += np.clip(rng.normal(size=3), -2, 2) * self._task.exploration_m
@@ -172,6 +175,11 @@ class EpisodeCollector:
             if mover.unreachable_ticks:
                 raise _Unusable
         raise _Unusable
+
+    def _pose_to_go_on_from(self, mover: TcpMover) -> np.ndarray:
+        """Where the arm is about to be: what was commanded, unless something keeps the arm from it."""
+        behind_m = np.linalg.norm(mover.commanded[:3, 3] - self._cell.base_T_tcp[:3, 3])
+        return mover.commanded if behind_m < _SERVO_LAG_M else self._cell.base_T_tcp
 
     def _teleport(self, base_T_tcp: np.ndarray, openness: float) -> None:
         q = self._cell.kinematics.ik(base_T_tcp, self._cell.q)

@@ -27,6 +27,11 @@ class TcpMover:
         self._commanded = cell.base_T_tcp
         self.unreachable_ticks = 0
 
+    @property
+    def commanded(self) -> np.ndarray:
+        """The TCP pose (4, 4) that the servos were told last."""
+        return self._commanded
+
     def move(self, base_T_tcp: np.ndarray, openness: float, duration_s: float, tick: Tick = lambda cell: True) -> bool:
         """Move to a pose (4, 4) in duration_s of simulation, or longer where that would exceed a limit.
 

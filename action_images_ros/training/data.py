@@ -126,7 +126,8 @@ def _read_shard(path: Path) -> list[Episode]:
                 cameras,
                 tuple(sorted({info[e]["instruction"], info[e]["canonical_instruction"]})),
                 choices(info[e].get("task", task), info[e]["objects"]),
-                *(a[key][rows] if key in a else None for key in ("things", "commanded")),
+                a["things"][rows][:, : len(info[e]["objects"])] if "things" in a else None,
+                a["commanded"][rows] if "commanded" in a else None,
             )
         )
     return out
