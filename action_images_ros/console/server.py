@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import socket
 import struct
 import threading
@@ -57,6 +58,7 @@ class ConsoleServer:
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
         self._started, self._error = threading.Event(), None
         self._runner = None
+        self._scene_path = f"/scene/{secrets.token_urlsafe(16)}"
         self.port = 0
 
     @property
@@ -97,15 +99,15 @@ class ConsoleServer:
         except ImportError as e:
             raise ConfigError(f"the console needs aiohttp ({e}); pip install 'action_images_ros[console]'") from e
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-        app = web.Application(middlewares=[_middleware(self._gate)])
+        app = web.Application(middlewares=[_middleware(self._gate, self._scene_path)])
         app.router.add_get("/", self._page)
         app.router.add_get("/live", self._live)
         app.router.add_post("/stop", self._stop)
         app.router.add_static("/page", PAGE)
-        async with ClientSession(auto_decompress=False) as session:
+        async with ClientSession() as session:
             scene = _SceneProxy(session, self._config.scene_port)
-            app.router.add_get("/scene", scene.handle)
-            app.router.add_get("/scene/{path:.*}", scene.handle)
+            app.router.add_get(self._scene_path, scene.handle)
+            app.router.add_get(self._scene_path + "/{path:.*}", scene.handle)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
             await runner.setup()
             try:
@@ -121,7 +123,8 @@ class ConsoleServer:
         from aiohttp import web
 
         text = (PAGE / "index.html").read_text(encoding="utf-8")
-        settings = json.dumps({"stop_port": self._config.stop_port, "scene": bool(self._config.scene_port)})
+        scene = f"{self._scene_path[1:]}/?darkMode" if self._config.scene_port else ""
+        settings = json.dumps({"stop_port": self._config.stop_port, "scene": scene})
         response = web.Response(
             text=text.replace("__SETTINGS__", settings), content_type="text/html",
             headers={"Cache-Control": "no-store", "X-Frame-Options": "SAMEORIGIN", "Referrer-Policy": "no-referrer"},
@@ -196,11 +199,14 @@ def _no_delay(request) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _middleware(gate: Gate):
+def _middleware(gate: Gate, scene_path: str):
+    """The scene's frame is another site to browsers, without our cookie: it is let in by its secret path."""
     from aiohttp import web
 
     @web.middleware
     async def guard(request, handler: Callable[..., Awaitable]):
+        if request.path == scene_path or request.path.startswith(scene_path + "/"):
+            return await handler(request)
         shown = (request.query.get("token"), request.cookies.get(COOKIE))
         refusal = gate.refusal(request.headers.get("Host"), request.headers.get("Origin"), shown)
         if refusal:
@@ -210,8 +216,17 @@ def _middleware(gate: Gate):
     return guard
 
 
+_FRAME = """<style>.mantine-Notifications-root{display:none!important}</style><script>
+addEventListener("keydown",e=>{if(e.code==="Space"||e.code==="Escape"){e.preventDefault();
+parent.postMessage("stop","*")}},true);
+document.hasFocus=()=>true;
+</script>"""
+"""Put into the scene's page: keys that stop do so from there too; it connects again also while the
+mouse is elsewhere."""
+
+
 class _SceneProxy:
-    """Passes requests below /scene on to viser, which listens on this machine only."""
+    """Passes requests below the scene's path on to viser, which listens on this machine only."""
 
     def __init__(self, session, port: int) -> None:
         self._session, self._port = session, port
@@ -225,11 +240,13 @@ class _SceneProxy:
         try:
             if request.headers.get("Upgrade", "").lower() == "websocket":
                 return await self._tunnel(request)
-            async with self._session.get(f"http://127.0.0.1:{self._port}/{path}") as answer:
+            plain = {"Accept-Encoding": "identity"}
+            async with self._session.get(f"http://127.0.0.1:{self._port}/{path}", headers=plain) as answer:
                 headers = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
-                if "Content-Encoding" in answer.headers:
-                    headers["Content-Encoding"] = answer.headers["Content-Encoding"]
-                return web.Response(status=answer.status, body=await answer.read(), headers=headers)
+                body = await answer.read()
+                if not path:
+                    body = body.replace(b"<head>", b"<head>" + _FRAME.encode(), 1)
+                return web.Response(status=answer.status, body=body, headers=headers)
         except (ClientError, OSError) as error:
             return web.Response(status=502, text=f"the scene does not answer: {error}\n")
 

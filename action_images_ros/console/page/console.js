@@ -339,19 +339,16 @@ function legend(g, width) {
   }
 }
 
-/* ---- the scene: the same page's own origin, so that its panels can be put away */
+/* ---- the scene: on this machine under its other name, so that browsers take it for another site and run it in a
+   process of its own: however long it draws, the button answers at once */
 
 if (SETTINGS.scene) {
-  const frame = $("scene_frame");
-  frame.addEventListener("load", () => {
-    const style = frame.contentDocument.createElement("style");
-    style.textContent = ".mantine-Notifications-root { display: none !important; }";
-    frame.contentDocument.head.append(style);
-    frame.contentWindow.addEventListener("keydown", (event) => {
-      if (event.code === "Escape" || event.code === "Space") { event.preventDefault(); stop(); }
-    }, true);
+  const other = { localhost: "127.0.0.1", "127.0.0.1": "localhost" }[location.hostname];
+  const host = other ? `${location.protocol}//${other}${location.port ? ":" + location.port : ""}/` : "";
+  $("scene_frame").src = host + SETTINGS.scene;
+  window.addEventListener("message", (event) => {
+    if (event.source === $("scene_frame").contentWindow && event.data === "stop") stop();
   });
-  frame.src = "scene/?darkMode";
 } else {
   $("scene").firstElementChild.remove();
 }

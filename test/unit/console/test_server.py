@@ -3,6 +3,7 @@
 import http.client
 import http.server
 import json
+import re
 import threading
 
 import numpy as np
@@ -61,6 +62,12 @@ def served():
     yield s
     s.release.set()
     s.server.stop()
+
+
+def scene_of(served: Served) -> str:
+    """Path of the scene as the page is told; "" where there is none."""
+    settings = json.loads(re.search(r"const SETTINGS = (.*);", served.get("/")[1])[1])
+    return f"/{settings['scene'].partition('?')[0]}" if settings["scene"] else ""
 
 
 def receive(socket, wanted, timeout_s: float = 10.0):
@@ -138,7 +145,7 @@ def test_other_sites_and_other_names_are_refused(served):
 def test_an_opened_page_wants_its_token_for_everything():
     served = Served(TOKEN)
     try:
-        for path in ("/", "/page/console.js", "/scene/", "/live"):
+        for path in ("/", "/page/console.js", "/scene/", "/scene/x/", "/live"):
             assert served.get(path)[0] == 403
         status, _, headers = served.get(f"/?token={TOKEN}")
         cookie = headers["Set-Cookie"].split(";")[0]
@@ -153,7 +160,7 @@ def test_an_opened_page_wants_its_token_for_everything():
 
 
 def test_the_scene_is_passed_on_and_its_absence_is_said(served):
-    assert served.get("/scene/")[0] == 404
+    assert scene_of(served) == ""
     handler = type("Handler", (http.server.BaseHTTPRequestHandler,), {
         "do_GET": lambda self: (self.send_response(200), self.end_headers(), self.wfile.write(self.path.encode())),
         "log_message": lambda *_: None,
@@ -162,10 +169,12 @@ def test_the_scene_is_passed_on_and_its_absence_is_said(served):
     threading.Thread(target=behind.serve_forever, daemon=True).start()
     front = Served(scene_port=behind.server_address[1])
     try:
-        assert front.get("/scene/assets/x.js")[:2] == (200, "/assets/x.js")
+        scene = scene_of(front)
+        assert front.get(f"{scene}assets/x.js", Origin="null")[:2] == (200, "/assets/x.js")
+        assert front.get("/scene/guess/assets/x.js")[0] == 404
         behind.shutdown()
         behind.server_close()
-        status, text, _ = front.get("/scene/")
+        status, text, _ = front.get(scene)
         assert status == 502 and "does not answer" in text
     finally:
         front.server.stop()
