@@ -174,13 +174,14 @@ def controller_state(operator: Operator) -> str:
 
 
 @contextmanager
-def running_graph(cell_file, model_directory, log_dir, **controller):
-    """Yields (runner, operator, watch, player, cell) of a graph whose nodes are all active."""
+def running_graph(cell_file, model_directory, log_dir, more: tuple[NodeSpec, ...] = (), **controller):
+    """Yields (runner, operator, watch, player, cell) of a graph whose nodes, but for `more`, are all active."""
     cell, config = Cell.load(cell_file), ModelConfig.load(model_directory)
     graph = [
         sim_node(cell_file),
         node("decoder", cell_file, model=str(model_directory)),
         node("controller", cell_file, speed_factor=1.0, **(PATIENT | controller)),
+        *more,
     ]
     with GraphRunner(graph, log_dir) as runner, Operator(on_wait=runner.require_running) as operator:
         watch = Watch(operator, cell)
