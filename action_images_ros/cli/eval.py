@@ -20,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="test", choices=["train", "test"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--action-steps", type=int, default=2, help="steps of a chunk executed before looking again")
+    parser.add_argument("--committed-steps", type=int, default=0,
+                        help="further steps that the next chunk is told to continue (%(default)s)")
     parser.add_argument("--timeout", type=float, default=20.0, help="simulation seconds an episode")
     parser.add_argument("--columns", nargs="+", metavar="COLUMN", default=None,
                         help="of closed_loop open_loop wrong_instruction replay; default all")
@@ -40,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     for name in names:
         one_of("column", name, [c.value for c in Column], SimError)
     config = EvalConfig(args.task, args.episodes, args.seed, Split.parse(args.split),
-                        rollout=RolloutConfig(n_action_steps=args.action_steps, timeout_s=args.timeout),
+                        rollout=RolloutConfig(n_action_steps=args.action_steps, committed_steps=args.committed_steps,
+                                              timeout_s=args.timeout),
                         columns=tuple(Column(name) for name in names))
     policy = ActionImagePolicy.from_pretrained(args.model, engine=args.engine)
     outcomes: list[EpisodeOutcome] = []
@@ -82,7 +85,7 @@ def _as_dict(args: argparse.Namespace, engine: str, reports, outcomes, wall_s: f
                  "skipped_steps": o.result.skipped_steps, "unreachable_ticks": o.result.unreachable_ticks,
                  "final_distance_m": round(o.result.final_distance_m, 5)} for o in outcomes]
     return {"model": str(args.model), "engine": engine, "task": args.task, "split": args.split, "seed": args.seed,
-            "action_steps": args.action_steps, "timeout_s": args.timeout, "wall_s": round(wall_s, 1),
+            "action_steps": args.action_steps, "committed_steps": args.committed_steps, "timeout_s": args.timeout, "wall_s": round(wall_s, 1),
             "columns": columns, "episodes": episodes}
 
 

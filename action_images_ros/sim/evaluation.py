@@ -139,7 +139,8 @@ def _actor(column: Column, policy: ChunkPolicy, model: PolicyConfig, task: Task,
 
 def _rollout_config(config: EvalConfig, column: Column, episode: int) -> RolloutConfig:
     mode = RolloutMode.OPEN_LOOP if column is Column.OPEN_LOOP else RolloutMode.CLOSED_LOOP
-    return replace(config.rollout, mode=mode, seed=config.rollout.seed + 1000 * episode)
+    committed = 0 if column is Column.REPLAY else config.rollout.committed_steps
+    return replace(config.rollout, mode=mode, seed=config.rollout.seed + 1000 * episode, committed_steps=committed)
 
 
 def _summary(column: Column, results: list[RolloutResult]) -> ColumnReport:

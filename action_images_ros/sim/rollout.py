@@ -26,7 +26,7 @@ from .tasks import Judge, Outcome, Task, Verdict
 
 
 class ChunkPolicy(Protocol):
-    """What is rolled out; ActionImagePolicy is one."""
+    """What is rolled out; ActionImagePolicy is one. Asked with `committed=ActionChunk` too where the rollout commits."""
 
     def infer(self, frames: SyncedFrames, base_T_tcp: np.ndarray, openness: float, instruction: str, *,
               seed: int = 0) -> ActionChunk: ...
@@ -41,20 +41,23 @@ class RolloutMode(Enum):
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """n_action_steps: steps of a chunk executed before looking again. settle_s: time that an open-loop
+    """n_action_steps: steps of a chunk executed before looking again. committed_steps: further steps of it that the
+    next chunk is told to continue, as when it is computed while they are executed. settle_s: time that an open-loop
     trial is given after its chunk. max_gap_steps: steps in a row that are not credible and still bridged, as in the
     controller. seed: of the policy's noise."""
 
     mode: RolloutMode = RolloutMode.CLOSED_LOOP
     n_action_steps: int = 2
+    committed_steps: int = 0
     timeout_s: float = 20.0
     settle_s: float = 1.5
     max_gap_steps: int = ChunkRules.max_gap_steps
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.n_action_steps < 1 or self.timeout_s <= 0 or self.settle_s < 0:
-            raise SimError(f"n_action_steps {self.n_action_steps} must be at least 1, timeout_s {self.timeout_s} "
+        if self.n_action_steps < 1 or self.committed_steps < 0 or self.timeout_s <= 0 or self.settle_s < 0:
+            raise SimError(f"n_action_steps {self.n_action_steps} must be at least 1, committed_steps "
+                           f"{self.committed_steps} not negative, timeout_s {self.timeout_s} "
                            f"positive, settle_s {self.settle_s} not negative")
 
 
@@ -116,15 +119,17 @@ def rollout(policy: ChunkPolicy, cell: SimCell, task: Task, scene: Scene, config
     mover, watch = TcpMover(cell), _Watch(task.judge(scene, config.timeout_s), observers)
     chunks = skipped = 0
     running = watch.tick(cell)
+    told: dict[str, ActionChunk] = {}
     while running:
         chunk = policy.infer(observe(cell), cell.base_T_tcp, cell.openness, scene.instruction,
-                             seed=config.seed + chunks)
+                             seed=config.seed + chunks, **told)
         chunks += 1
         for observer in observers:
             observer.on_chunk(cell, chunk)
         steps = len(chunk) - 1 if config.mode is RolloutMode.OPEN_LOOP else min(config.n_action_steps, len(chunk) - 1)
         running, missed = _execute(chunk, steps, config.max_gap_steps, mover, watch)
         skipped += missed
+        told = _committed(chunk, steps, config)
         if config.mode is RolloutMode.OPEN_LOOP:
             if running:
                 mover.hold(config.settle_s, watch.tick)
@@ -135,6 +140,15 @@ def rollout(policy: ChunkPolicy, cell: SimCell, task: Task, scene: Scene, config
     goal = task.expert(scene).goal_base_T_tcp[:3, 3]
     return RolloutResult(verdict, cell.time_s, chunks, skipped, mover.unreachable_ticks,
                          float(np.linalg.norm(cell.base_T_tcp[:3, 3] - goal)))
+
+
+def _committed(chunk: ActionChunk, executed: int, config: RolloutConfig) -> dict[str, ActionChunk]:
+    """What the next chunk is told to continue: the steps after those executed, where they can be used."""
+    part = usable(chunk, config.max_gap_steps)
+    ahead = slice(executed + 1, executed + 1 + config.committed_steps)
+    if not len(part.openness[ahead]):
+        return {}
+    return {"committed": ActionChunk.from_poses(part.base_T_tcps[ahead], part.openness[ahead], None, chunk.dt_s)}
 
 
 def _execute(chunk: ActionChunk, steps: int, max_gap_steps: int, mover: TcpMover, watch: _Watch) -> tuple[bool, int]:
