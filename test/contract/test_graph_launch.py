@@ -153,7 +153,7 @@ def test_every_parameter_of_the_graph_is_declared_and_legal(name, given):
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_parameter_file_fits_its_node(file):
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if "ros__parameters" not in str(content):
+    if "ros__parameters" not in str(content) or "analyzers" in content:  # the latter is diagnostic_aggregator's
         return
     ((node, inner),) = content.items()
     assert node == file.stem
