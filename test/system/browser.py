@@ -40,6 +40,7 @@ class Browser:
         self._count = 0
         self.console: list[str] = []
         port = self._port()
+        self._debug_port = port[0]
         self._root = connect(f"ws://127.0.0.1:{port[0]}{port[1]}", max_size=None, open_timeout=_START_S)
         target = self._ask(self._root, "Target.createTarget", {"url": "about:blank"})["targetId"]
         self._page = connect(f"ws://127.0.0.1:{port[0]}/devtools/page/{target}", max_size=None, open_timeout=_START_S)
@@ -102,6 +103,17 @@ class Browser:
                 "Input.dispatchKeyEvent",
                 {"type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"},
             )
+
+    def frames(self, part: str) -> list[str]:
+        """Targets of frames that run in a process of their own and have `part` in their address."""
+        found = self._ask(self._root, "Target.getTargets", {})["targetInfos"]
+        return [t["targetId"] for t in found if t["type"] == "iframe" and part in t["url"]]
+
+    def hang_frame(self, part: str) -> None:
+        """Let a frame with a process of its own compute for ever."""
+        (target,) = self.frames(part)
+        self._frame = connect(f"ws://127.0.0.1:{self._debug_port}/devtools/page/{target}", max_size=None)
+        self._frame.send(json.dumps({"id": 1, "method": "Runtime.evaluate", "params": {"expression": "for(;;);"}}))
 
     def screenshot(self, path: Path, quality: int = 88) -> None:
         answer = self._call("Page.captureScreenshot", {"format": "jpeg", "quality": quality})

@@ -3,7 +3,11 @@
 import time
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from graph_support import controller_state, expert_of, play, running_graph, verdict_of
+from tool_topics import aggregator_groups, foxglove_services, foxglove_topics, rviz_topics
+
+from action_images_ros.ros import qos
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +45,37 @@ def test_stop_brings_the_arm_to_rest_and_keeps_it_there(graph):
     operator.until(lambda: player.played >= played + 3, "more chunks", 20.0)
     assert watch.travel_rad(rest_s) < 2e-3
     operator.until(lambda: controller_state(operator) == "disabled", "state disabled", 5.0)
+
+
+def test_what_the_layouts_for_rviz_and_foxglove_show_is_published(graph):
+    operator = graph[1]
+    wanted = rviz_topics() | foxglove_topics()
+    assert len(rviz_topics()) >= 4 and len(foxglove_topics()) >= 7
+
+    def missing() -> dict[str, str]:
+        there = dict(operator.node.get_topic_names_and_types())
+        return {t: kind for t, kind in wanted.items() if kind not in there.get(t, [])}
+
+    operator.spin_for(1.0)
+    assert not missing(), missing()
+    services = {name for name, _ in operator.node.get_service_names_and_types()}
+    assert foxglove_services() <= services
+
+
+def test_every_status_has_a_device_units_and_one_group_in_the_aggregator(graph):
+    operator = graph[1]
+    heard: dict[str, DiagnosticStatus] = {}
+    take = lambda msg: heard.update({s.name: s for s in msg.status})  # noqa: E731
+    subscription = operator.node.create_subscription(DiagnosticArray, "/diagnostics", take, qos.DIAGNOSTICS)
+    wanted = {"controller: control", "controller: arm", "decoder: decode", "sim_cell: cell"}
+    operator.until(lambda: wanted <= set(heard), "a status of every part", 20.0)
+    operator.node.destroy_subscription(subscription)
+    for status in heard.values():
+        assert ": " in status.name and status.hardware_id and status.message and "\n" not in status.message
+        assert len(aggregator_groups(status.name)) == 1, f"{status.name} is in {aggregator_groups(status.name)}"
+        keys = [v.key for v in status.values]
+        assert len(keys) == len(set(keys))
+        limits = {k.removesuffix("_limit") for k in keys if k.endswith("_limit")}
+        assert limits <= set(keys)
+    arm = {v.key: v.value for v in heard["controller: arm"].values}
+    assert float(arm["joint_states_hz"]) > 5 and arm["silent_ms_limit"].startswith("<= ")

@@ -1,0 +1,145 @@
+"""The operator's page in a real Chromium on a running graph: it shows, it instructs, and it stops, whatever hangs."""
+
+import os
+import signal
+import socket
+import time
+from contextlib import contextmanager
+
+import browser
+import pytest
+from graph_support import START_S, controller_state, expert_of, node, play, running_graph
+from std_msgs.msg import String
+
+from action_images_ros.ros import qos
+from action_images_ros.ros.graph import NodeSpec
+
+for package in ("aiohttp", "viser", "trimesh", "collada"):
+    pytest.importorskip(package)
+pytestmark = pytest.mark.skipif(
+    browser.executable() is None,
+    reason="no Chromium here: apt-get install chromium, or name one in ACTION_IMAGES_CHROMIUM",
+)
+
+REST_S = 3.0
+
+
+def free_ports() -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    ports = [s.getsockname()[1] for s in held]
+    for s in held:
+        s.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def graph(cell_file, model_directory, tmp_path_factory):
+    page, button = free_ports()
+    more = (
+        node("console", cell_file, model=str(model_directory), port=page, stop_port=button, meshes="collision",
+             scene_rate_hz=4.0),
+        NodeSpec("stop_button", "stop_button", parameters={"port": button}),
+    )  # fmt: skip
+    with running_graph(cell_file, model_directory, tmp_path_factory.mktemp("log"), more) as parts:
+        operator = parts[1]
+        for report in ("console: page", "stop_button: server"):
+            operator.until(lambda r=report: operator.active(r), report, START_S)
+        yield parts, page
+
+
+@pytest.fixture(scope="module")
+def page(graph):
+    _, port = graph
+    with browser.Browser() as opened:
+        opened.open(f"http://localhost:{port}/")
+        yield opened
+
+
+def watching(parts):
+    """While the page is waited for, the graph's news are taken in."""
+    return lambda: parts[1].spin_for(0.1)
+
+
+@contextmanager
+def moving(parts, page):
+    """The arm follows the expert, enabled from the page."""
+    _, operator, watch, player, cell = parts
+    play(parts)
+    operator.trigger("stop")
+    operator.until(lambda: watch.resting(), "rest", 10.0)
+    page.click("#enable")
+    page.until("document.getElementById('state').textContent == 'running'", "state running", 30, watching(parts))
+    began_s = time.monotonic()
+    operator.until(lambda: watch.travel_rad(began_s) > 0.05, "motion", 30.0)
+    yield
+    player.expert = None
+
+
+def stop_by_click(parts, page) -> None:
+    """Press STOP as a person does; the arm comes to rest and stays there."""
+    _, operator, watch, _, _ = parts
+    pressed_s = time.monotonic()
+    page.click("#stop")
+    operator.until(lambda: watch.resting(0.2), "the arm to rest after STOP", REST_S + 7.0)
+    print(f"STOP: at rest {time.monotonic() - pressed_s:.2f} s after the click, 0.2 s of them to see it")
+    operator.until(lambda: controller_state(operator) == "disabled", "state disabled", 10.0)
+
+
+def test_the_page_shows_moving_pictures_of_every_camera_and_the_scene(graph, page):
+    parts, _ = graph
+    parts[3].expert = expert_of(0, parts[4])
+    for view in parts[4].view_names:
+        shown = f"""[...document.querySelectorAll('.camera[data-view="{view}"] .live_picture')].some(i => i.naturalWidth
+            && Number(i.dataset.number) > {{}})"""
+        page.until(shown.format(5), f"pictures of {view}", 60, watching(parts))
+        page.until(shown.format(15), f"more pictures of {view}", 60, watching(parts))
+    page.until("document.querySelectorAll('.actions_picture').length == 2 && [...document.querySelectorAll("
+               "'.actions_picture')].every(i => i.naturalWidth)", "action images", 60, watching(parts))  # fmt: skip
+    page.until("document.querySelectorAll('.status').length >= 8", "health", 30, watching(parts))
+    page.until("document.getElementById('link_stop').classList.contains('ok')", "the stop link", 30, watching(parts))
+    assert page.frames("/scene/"), "the scene has no process of its own"
+    assert not [line for line in page.console if line.startswith("exception")]
+
+
+def test_an_instruction_typed_into_the_page_reaches_the_graph(graph, page):
+    parts, _ = graph
+    heard: list[str] = []
+    parts[1].node.create_subscription(String, "instruction", lambda m: heard.append(m.data), qos.LATCHED)
+    page.run("document.getElementById('instruction').value = ''; document.getElementById('instruction').focus()")
+    page.type("reach the cyan ball")
+    parts[1].until(lambda: "reach the cyan ball" in heard, "the instruction", 20.0)
+    page.until("document.getElementById('instruction_now').textContent.includes('cyan')", "it on the page", 20,
+               watching(parts))  # fmt: skip
+
+
+def test_stop_stops(graph, page):
+    parts, _ = graph
+    with moving(parts, page):
+        stop_by_click(parts, page)
+        page.until("document.getElementById('state').textContent == 'disabled'", "the page to say so", 20,
+                   watching(parts))  # fmt: skip
+
+
+def test_stop_stops_when_the_console_and_the_scene_hang(graph, page):
+    """The console's process is frozen, and the scene's frame runs in circles: only the button's own way is left."""
+    parts, _ = graph
+    runner = parts[0]
+    with moving(parts, page):
+        os.kill(runner.pid("console"), signal.SIGSTOP)
+        try:
+            page.hang_frame("/scene/")
+            stop_by_click(parts, page)
+        finally:
+            os.kill(runner.pid("console"), signal.SIGCONT)
+
+
+def test_the_page_says_when_a_node_is_lost(graph, page):
+    """Last: the graph is not whole afterwards."""
+    parts, _ = graph
+    runner, operator = parts[:2]
+    operator._on_wait = lambda: None
+    os.kill(runner.pid("controller"), signal.SIGKILL)
+    page.open(f"http://localhost:{graph[1]}/")
+    page.until("document.getElementById('state') && document.getElementById('state').textContent == 'unreachable'",
+               "state unreachable", 40, watching(parts))  # fmt: skip
+    assert "controller" in page.run("document.getElementById('banner').innerText")
