@@ -19,12 +19,15 @@ import numpy as np
 from ..calibration.calibrate import WORKSPACE_M
 from ..calibration.drift import DriftMonitor, DriftStatus
 from ..calibration.robot_model import RobotModel
+from ..errors import CalibrationError
 from ..geometry import PinholeCamera, so3_exp
 from ..geometry.se3 import make
 
 _SPEED_RAD_S = 0.6
 _BLUR_PX = 0.6
 _NOISE = 2.0
+_QUIET_MINUTES = 5.0
+_UNFINISHED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", default="640x480")
     parser.add_argument("--joint-noise-deg", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--keep", type=Path, help="file that keeps every trial, so that a long run can be cut into pieces"
+    )
+    parser.add_argument("--seconds", type=float, default=0.0, help="with --keep: end after so long; 0: never")
     parser.add_argument("--json", type=Path)
 
 
@@ -145,25 +152,53 @@ def watch(
 
 def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
-    knocks = [_knock(args, i) for i in range(args.knocks)]
+    kept = _kept(args)
+    pieces = [("knock", i) for i in range(args.knocks)]
+    pieces += [("quiet", i) for i in range(int(np.ceil(args.quiet_minutes / _QUIET_MINUTES)))]
+    for kind, index in pieces:
+        if f"{kind} {index}" in kept:
+            continue
+        if args.keep and args.seconds and time.monotonic() - began > args.seconds:
+            print(f"{len(kept)} of {len(pieces)} trials are in {args.keep}; run again to go on", flush=True)
+            return _UNFINISHED
+        row = vars(_knock(args, index)) if kind == "knock" else _quiet(args, index)
+        kept[f"{kind} {index}"] = row
+        print(f"{kind} {index}: {row}", flush=True)
+        if args.keep:
+            args.keep.write_text(json.dumps({"settings": _settings(args), "trials": kept}, indent=1) + "\n")
+    return _report(args, kept, time.monotonic() - began)
+
+
+def _settings(args: argparse.Namespace) -> dict:
+    return {k: getattr(args, k) for k in ("seed", "frame_hz", "image_size", "joint_noise_deg", "knock_mm", "knock_deg")}
+
+
+def _kept(args: argparse.Namespace) -> dict[str, dict]:
+    if not args.keep or not args.keep.is_file():
+        return {}
+    document = json.loads(args.keep.read_text())
+    if document["settings"] != _settings(args):
+        raise CalibrationError(f"{args.keep} was made with {document['settings']}; keep this run in another file")
+    return document["trials"]
+
+
+def _report(args: argparse.Namespace, kept: dict[str, dict], wall_s: float) -> int:
+    knocks = [Knock(**row) for name, row in kept.items() if name.startswith("knock")]
+    quiet = [row for name, row in kept.items() if name.startswith("quiet")]
     for k in knocks:
-        print(
-            f"cell {k.cell:2d}: {k.kind:18s} view {k.view:5s} "
-            f"{'not noticed' if k.delay_s is None else f'noticed after {k.delay_s:4.0f} s'}  {k.text}",
-            flush=True,
-        )
-    alarms, minutes, largest = _quiet(args) if args.quiet_minutes > 0 else (0, 0.0, 0.0)
-    good = [k for k in knocks if k.delay_s is not None and k.blamed == (k.view,)]
-    delays = [k.delay_s for k in good]
+        noticed = "not noticed" if k.delay_s is None else f"noticed after {k.delay_s:4.0f} s"
+        print(f"cell {k.cell:2d}: {k.kind:18s} view {k.view:5s} {noticed}  {k.text}")
+    good = [k for k in knocks if k.delay_s is not None and tuple(k.blamed) == (k.view,)]
+    delays, alarms = [k.delay_s for k in good], sum(row["alarms"] for row in quiet)
     report = {
         "knocks": len(knocks),
         "noticed_within_60_s_and_right_camera": len(good),
         "median_delay_s": float(np.median(delays)) if delays else None,
         "worst_delay_s": max(delays, default=None),
-        "quiet_minutes": minutes,
+        "quiet_minutes": sum(row["minutes"] for row in quiet),
         "false_alarms": alarms,
-        "largest_quiet_workspace_mm": largest,
-        "wall_s": round(time.monotonic() - began, 1),
+        "largest_quiet_workspace_mm": max((row["largest_workspace_mm"] for row in quiet), default=None),
+        "wall_s": round(wall_s, 1),
     }
     print("\n".join(f"{name:38s} {value}" for name, value in report.items()))
     if args.json:
@@ -200,13 +235,15 @@ def _knock(args: argparse.Namespace, index: int) -> Knock:
     )
 
 
-def _quiet(args: argparse.Namespace) -> tuple[int, float, float]:
-    """Alarms, minutes, and the largest displacement at the workspace (mm) that was measured."""
-    operation = Operation(np.random.default_rng([args.seed, 10**6]), _size(args.image_size), 2, args.joint_noise_deg)
+def _quiet(args: argparse.Namespace, index: int) -> dict:
+    """Alarms, minutes, and the largest displacement at the workspace (mm) that was measured, in one cell."""
+    rng = np.random.default_rng([args.seed, 10**6 + index])
+    minutes = min(_QUIET_MINUTES, args.quiet_minutes - _QUIET_MINUTES * index)
+    operation = Operation(rng, _size(args.image_size), 2, args.joint_noise_deg)
     watching, alarms, largest = monitors(operation), 0, 0.0
-    for _, view, state in watch(operation, watching, 60.0 * args.quiet_minutes, args.frame_hz, 0.0):
+    for _, view, state in watch(operation, watching, 60.0 * minutes, args.frame_hz, 0.0):
         alarms += state.status is DriftStatus.MOVED
         if state.status is not DriftStatus.LEARNING:
             largest = max(largest, 1e3 * float(np.linalg.norm(watching[view].at_workspace(state.displacement))))
     operation.sim.close()
-    return alarms, args.quiet_minutes, round(largest, 2)
+    return {"alarms": alarms, "minutes": minutes, "largest_workspace_mm": round(largest, 2)}

@@ -16,6 +16,7 @@ class StillWatcher:
         self._settle_ns, self._moved = round(1e9 * settle_s), moved_rad
         self._place: np.ndarray | None = None
         self._since_ns = self._newest_ns = 0
+        self._sum, self._count = np.zeros(7), 0
 
     def add(self, q: np.ndarray, stamp_ns: int) -> None:
         """q (7,) rad at stamp_ns; readings that are not newer than the last are ignored."""
@@ -24,6 +25,9 @@ class StillWatcher:
         self._newest_ns = stamp_ns
         if self._place is None or np.abs(q - self._place).max() > self._moved:
             self._place, self._since_ns = np.array(q, float), stamp_ns
+            self._sum, self._count = np.zeros(7), 0
+        if stamp_ns - self._since_ns >= self._settle_ns:
+            self._sum, self._count = self._sum + q, self._count + 1
 
     @property
     def rest_ns(self) -> int | None:
@@ -31,6 +35,11 @@ class StillWatcher:
         if self._place is None or self._newest_ns - self._since_ns < self._settle_ns:
             return None
         return self._since_ns
+
+    @property
+    def reading(self) -> np.ndarray | None:
+        """Mean reading (7,) rad of the present, settled rest."""
+        return self._sum / self._count if self._count else None
 
     def shows_rest(self, stamp_ns: int) -> bool:
         """Whether a picture exposed at stamp_ns shows the arm in its present, settled rest."""

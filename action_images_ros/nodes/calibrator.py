@@ -38,7 +38,7 @@ from ..ros.managed import ManagedNode
 from ..ros.messages import JointStateReader, image_from_message, image_message, stamp_to_ns
 from ..ros.monitor import Level, Report
 from ..ros.parameters import parameter
-from ..streams import MatchedSet, StateHistory, Synchroniser
+from ..streams import MatchedSet, Synchroniser
 from ..types import RobotState
 
 _ANSWER_S = 120.0
@@ -97,11 +97,12 @@ class CalibratorNode(ManagedNode):
         self._space = Workspace(w.box_min_m, w.box_max_m, w.keep_out_boxes_m, w.table_z_m)
         self._names = commands.Names(cell.arm.joints, cell.arm.fingers, cell.arm.base_frame)
         self._sync = Synchroniser(tuple(self._cameras), cell.sync.max_skew_s, max(cell.sync.max_age_s, 1.0))
-        self._reader, self._history = JointStateReader(cell.arm.joints, cell.arm.fingers), StateHistory()
+        self._reader = JointStateReader(cell.arm.joints, cell.arm.fingers)
         self._still = StillWatcher(p.settle_s, p.still_rad)
         self._infos: dict[str, CameraInfo] = {}
         self._newest: tuple[RobotState, float] | None = None
         self._set: MatchedSet | None = None
+        self._last: MatchedSet | None = None
         self._jobs = Jobs(_ANSWER_S)
         self._ending, self._note, self._desk = threading.Event(), "", None
         self._tried_rest, self._failures = 0, 0
@@ -160,7 +161,7 @@ class CalibratorNode(ManagedNode):
     def _on_image(self, view: str, msg: Image) -> None:
         found = self._sync.add(view, stamp_to_ns(msg.header.stamp), msg, self.now_ns())
         if found is not None:
-            self._set = found
+            self._set = self._last = found
 
     def _on_joint_states(self, msg: JointState) -> None:
         try:
@@ -169,7 +170,6 @@ class CalibratorNode(ManagedNode):
             self.get_logger().warning(str(error), throttle_duration_sec=2.0)
             return
         if state is not None:
-            self._history.add(state)
             self._still.add(state.q, state.stamp_ns)
             self._newest = (state, time.monotonic())
 
@@ -250,28 +250,26 @@ class CalibratorNode(ManagedNode):
             self._say(self._take(found)[1])
 
     def _take(self, found: MatchedSet) -> tuple[bool, str]:
-        stamp_ns = round(np.mean(found.stamps_ns))
-        state = self._history.at(stamp_ns)
-        if state is None:
-            return False, "no joint states around the time of the images; check the clocks of cameras and arm"
+        reading = self._still.reading
+        if reading is None:
+            return False, "not taken: the arm has just moved"
         images = {v: image_from_message(m).copy() for v, m in zip(self._sync.views, found.payloads)}
-        taken = self._desk.take(images, state.q, state.dq, stamp_ns)
+        taken = self._desk.take(images, reading, np.zeros(7), round(np.mean(found.stamps_ns)))
         self._failures = 0 if taken.accepted else self._failures + 1
         count = len(self._desk.session.samples)
         text = f"pose {count} of {self._desk.wanted}: seen by {', '.join(taken.sees)}"
         return taken.accepted, text if taken.accepted else f"not taken: {taken.reason}"
 
     def _capture_now(self) -> str:
-        end_s, begun_ns = time.monotonic() + 3.0, self.now_ns()
-        while time.monotonic() < end_s:
-            found, newest_ns = self._set, self._newest[0].stamp_ns
-            if found is not None and min(found.stamps_ns) >= begun_ns and newest_ns >= max(found.stamps_ns):
-                accepted, text = self._take(found)
-                if not accepted:
-                    raise CalibrationError(text)
-                return self._say(text)
-            time.sleep(0.02)
-        raise CalibrationError("no new matched set of images within 3 s; check the cameras")
+        """From the newest set, if it shows the arm at rest."""
+        found = self._last
+        if found is None or not all(self._still.shows_rest(t) for t in found.stamps_ns):
+            raise CalibrationError(f"the arm has not rested for {self.parameters.settle_s:g} s in the newest pictures")
+        self._tried_rest = self._still.rest_ns
+        accepted, text = self._take(found)
+        if not accepted:
+            raise CalibrationError(text)
+        return self._say(text)
 
     def _undo(self) -> str:
         return self._say(f"pose {self._desk.undo()} taken back")

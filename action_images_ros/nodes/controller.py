@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from sensor_msgs.msg import CameraInfo, JointState
@@ -22,13 +22,14 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
-from ..cell import Cell, View
+from ..cell import View
 from ..control import (
     ChunkRules,
     Controller,
     ControllerConfig,
     ControllerState,
     ControlOutput,
+    Follows,
     Fr3Kinematics,
     GripperConfig,
     LimitScales,
@@ -39,6 +40,7 @@ from ..control import (
 )
 from ..errors import ActionImagesError, ConfigError, TransportError
 from ..ros import commands, qos
+from ..ros.cells import policy_cell
 from ..ros.graph import COMMAND_INTERFACES, GRIPPER_INTERFACES
 from ..ros.grippers import Gripper, make_gripper
 from ..ros.health import arm_report
@@ -100,13 +102,9 @@ class ControllerNode(ManagedNode):
 
     def setup(self) -> None:
         p = self.parameters
-        watchdog = p.watchdog
-        if p.command_interface == "cartesian_pose":
-            # The arm resolves its own elbow there: its joints need not be ours.
-            watchdog = replace(watchdog, tracking_rad=None)
         if not p.cell:
             raise ConfigError("controller needs the parameter `cell`: the path of a cell file")
-        self._cell = cell = Cell.load(p.cell)
+        self._cell = cell = policy_cell(p.cell)
         scales = LimitScales(cell.limits.velocity_scale, cell.limits.acceleration_scale, cell.limits.jerk_scale)
         config = ControllerConfig(
             rate_hz=p.rate_hz,
@@ -115,8 +113,9 @@ class ControllerNode(ManagedNode):
             max_angular_radps=p.max_angular_radps,
             limits=scales,
             chunks=p.chunks,
-            watchdog=watchdog,
+            watchdog=p.watchdog,
             gripper=p.gripper,
+            follows=Follows.TCP if p.command_interface == "cartesian_pose" else Follows.JOINTS,
         )
         w = cell.workspace
         self._controller = Controller(
@@ -301,6 +300,7 @@ class ControllerNode(ManagedNode):
             "playback_rate": stats.playback_rate,
             "lag_ms": 1e3 * stats.lag_s,
             "tracking_error_rad": stats.tracking_error_rad,
+            "tracking_error_m": stats.tracking_error_m,
             "joint_states_hz": self._state_rate.rate_hz,
             "real_time_priority": loop.real_time,
             "skipped_periods": loop.skipped,

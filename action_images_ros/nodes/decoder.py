@@ -12,13 +12,14 @@ from sensor_msgs.msg import CameraInfo, Image
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import MarkerArray
 
-from ..cell import Cell, View
+from ..cell import View
 from ..codec import decode
 from ..errors import ActionImagesError, ConfigError, ModelError, TransportError
 from ..model.config import ModelConfig
 from ..model.frames import model_camera
 from ..overlay import draw_chunk
 from ..ros import qos
+from ..ros.cells import policy_cell
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode
 from ..ros.messages import (
@@ -55,7 +56,7 @@ class DecoderNode(ManagedNode):
         for name in ("cell", "model"):
             if not getattr(p, name):
                 raise ConfigError(f"decoder needs the parameter `{name}`")
-        self._cell = Cell.load(p.cell)
+        self._cell = policy_cell(p.cell)
         self._config = ModelConfig.load(p.model)
         if len(self._cell.views) != self._config.views:
             raise ModelError(

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
-from ..cell import Cell, View
+from ..cell import View
 from ..control import FR3_HOME_Q, Fr3Kinematics
 from ..engines import ENGINES
 from ..engines.options import EngineOptions, Precision
@@ -27,7 +27,9 @@ from ..geometry.se3 import interpolate
 from ..model.canvas import Mode
 from ..policy import ActionImagePolicy
 from ..ros import qos
+from ..ros.cells import policy_cell
 from ..ros.health import camera_reports
+from ..ros.loop import set_thread_nice
 from ..ros.main import run_node
 from ..ros.managed import Ending, ManagedNode
 from ..ros.messages import (
@@ -42,6 +44,7 @@ from ..ros.messages import (
 from ..ros.messages.chunks import MAX_WIDTH_M
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
+from ..ros.trust import CalibrationTrust
 from ..streams import MatchedSet, StateHistory, Synchroniser, fingerprint
 from ..types import ActionChunk, ActionImages, RobotState, SyncedFrames
 
@@ -100,7 +103,7 @@ class DenoiserNode(ManagedNode):
         for name in ("cell", "model"):
             if not getattr(p, name):
                 raise ConfigError(f"denoiser needs the parameter `{name}`")
-        self._cell = cell = Cell.load(p.cell)
+        self._cell = cell = policy_cell(p.cell)
         sync = cell.sync
         self._sync = Synchroniser(cell.view_names, sync.max_skew_s, sync.max_age_s, sync.max_same_picture_s)
         self._reader, self._history = JointStateReader(cell.arm.joints, cell.arm.fingers), StateHistory()
@@ -114,6 +117,7 @@ class DenoiserNode(ManagedNode):
         self._rate, self._doubt = RateMonitor(200), ""
         self._action_images = self.create_publisher(Image, "action_images", qos.TARGETS)
         self._video = self.create_publisher(Image, "predicted_video", qos.TARGETS) if p.mode == "joint" else None
+        self._trust = CalibrationTrust(self)
         self._load()
 
     def _load(self) -> None:
@@ -216,7 +220,7 @@ class DenoiserNode(ManagedNode):
     def _work(self, ready: threading.Event, errors: list[Exception]) -> None:
         """The worker: load, warm up, then one chunk after the other."""
         try:
-            _set_nice(self.parameters.nice)
+            set_thread_nice(self.parameters.nice)
             self._warm_up()
         except Exception as error:  # noqa: BLE001 - `_load` raises it where it is handled
             errors.append(error)
@@ -256,7 +260,8 @@ class DenoiserNode(ManagedNode):
         with self._wake:
             while not self._ending:
                 wait_s = period_s - self._rate.age_s(time.monotonic())
-                if self._active and self._newest is not None and self._instruction and wait_s <= 0:
+                ready = self._active and self._instruction and self._trust.ok
+                if ready and self._newest is not None and wait_s <= 0:
                     found, self._newest = self._newest, None
                     return found
                 self._wake.wait(min(_IDLE_S, wait_s) if wait_s > 0 else _IDLE_S)
@@ -314,7 +319,7 @@ class DenoiserNode(ManagedNode):
     def _report(self) -> Report:
         if not self._active:
             return Report("generate", Level.STALE, "not active", {})
-        complaint = self._doubt or self._sync.complaint(self.now_ns())
+        complaint = self._trust.complaint or self._doubt or self._sync.complaint(self.now_ns())
         waiting = "" if self._instruction else "waiting for an instruction"
         values: dict[str, object] = {
             "instruction": self._instruction,
@@ -331,12 +336,6 @@ class DenoiserNode(ManagedNode):
 
     def _report_cameras(self) -> Iterable[Report]:
         return camera_reports(self._cell, self._sync, self._skews, self.now_ns()) if self._active else ()
-
-
-def _set_nice(nice: int) -> None:
-    """Of the calling thread and those it starts (Linux)."""
-    if sys.platform.startswith("linux"):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 def main() -> int:

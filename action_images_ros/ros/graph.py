@@ -15,6 +15,7 @@ from ..camera_settings import Depth, SyncRole
 from ..cell import Cell, View
 from ..errors import ConfigError, one_of
 from ..geometry.se3 import quat_from_matrix
+from .cells import policy_cell
 from .paths import config_file
 
 PACKAGE = "action_images_ros"
@@ -105,6 +106,7 @@ POLICY_ARGUMENTS = (
     Argument("gripper_interface", "position", "what the gripper listens to", GRIPPER_INTERFACES),
     Argument("cell", "", "cell file; default: config/cell.yaml of the package"),
     Argument("camera_driver", "none", "what to start for the cell's cameras; sim:=true starts none", CAMERA_DRIVERS),
+    Argument("drift_monitor", "auto", "watch for knocked cameras; auto: unless sim:=true", ("auto", *_TRUTH)),
     Argument("instruction", "", "instruction to start with; empty: wait for the topic `instruction`"),
     Argument("autostart", "true", "configure and activate the nodes; false leaves that to a lifecycle manager", _TRUTH),
     Argument("speed_factor", "0.2", "playback speed of the policy's motion, 1 = its own; begin low on a real arm"),
@@ -167,7 +169,7 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     """The graph of `franka_policy.launch.py`. Raises ConfigError for arguments or a cell file that are wrong."""
     values = read_arguments(POLICY_ARGUMENTS, given)
     cell_path = _cell_path(values["cell"])
-    cell = Cell.load(cell_path)
+    cell = policy_cell(cell_path)
     common = {"cell": str(cell_path), "autostart": values["autostart"] == "true"}
     model = str(config_file(values["model"]))
     nodes = [
@@ -188,6 +190,8 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         nodes.insert(0, _node("sim_cell", {"cell": str(cell_path)}))
     else:
         nodes = [*camera_nodes(values["camera_driver"], cell, cell_path), *nodes]
+    if values["drift_monitor"] == "true" or (values["drift_monitor"], values["sim"]) == ("auto", "false"):
+        nodes.append(_node("drift_monitor", common))
     if values["console"] == "web":
         nodes += console_nodes(values, str(cell_path), model)
     return tuple(nodes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -103,3 +104,9 @@ def run_at_normal_priority() -> None:
     """For a thread that computes a lot in a process with a loop of raised priority."""
     if hasattr(os, "sched_setscheduler"):
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def set_thread_nice(nice: int) -> None:
+    """Of the calling thread and those it starts (Linux)."""
+    if sys.platform.startswith("linux"):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from graph_support import START_S, Watch, node, sim_node
 from sensor_msgs.msg import Image
+from std_msgs.msg import Bool
 
 from action_images_ros.cell import Cell
 from action_images_ros.codec import encode
@@ -64,6 +65,22 @@ def test_the_imagined_video_begins_with_what_the_cameras_saw(graph, model_direct
     operator.until(lambda: videos, "a predicted video", 30.0)
     video = untile_actions(image_from_message(videos[-1]), config.chunk_size, config.views, config.image_size)
     assert video[0].std() > 10
+
+
+def test_no_chunk_is_made_while_a_camera_is_said_to_have_moved(graph):
+    operator, _, made, _ = graph
+    said = operator.node.create_publisher(Bool, "calibration_ok", qos.LATCHED)
+    said.publish(Bool(data=False))
+
+    def reason() -> str:
+        return operator.diagnostics["denoiser: generate"]["message"]
+
+    operator.until(lambda: "a camera has moved" in reason(), "the reason", 20.0)
+    count = len(made)
+    operator.spin_for(2.0)
+    assert len(made) - count <= 1
+    said.publish(Bool(data=True))
+    operator.until(lambda: len(made) >= count + 3, "action images", 30.0)
 
 
 def test_an_empty_instruction_makes_it_wait_again(graph):

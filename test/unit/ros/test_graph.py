@@ -54,8 +54,10 @@ def test_parameters_reach_a_node_with_their_values_and_types():
 
 def test_the_policy_graph_is_denoiser_decoder_controller_and_one_transform_a_view():
     names = [n.name for n in policy_graph({})]
-    assert names == ["denoiser", "decoder", "controller", "left_camera_tf", "right_camera_tf"]
-    assert [n.name for n in policy_graph({"sim": "true"})][0] == "sim_cell"
+    assert names == ["denoiser", "decoder", "controller", "left_camera_tf", "right_camera_tf", "drift_monitor"]
+    assert "drift_monitor" not in [n.name for n in policy_graph({"drift_monitor": "false"})]
+    simulated = [n.name for n in policy_graph({"sim": "true"})]
+    assert simulated[0] == "sim_cell" and "drift_monitor" not in simulated
     assert [n.name for n in sim_graph({})] == ["sim_cell"]
 
 
