@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..engines import ENGINES, EngineOptions, Precision
+from ..engines.base import GRAPH_ENGINES
 from ..errors import ActionImagesError, EngineError, ModelError, one_of
 from ..geometry.se3 import angle_between
 from ..model.config import ModelConfig
@@ -30,8 +31,8 @@ STAGES = ("prepare", "step", "denoise", "decode", "total", "cpu")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=config_file, default="models/reach", help="model directory (%(default)s)")
-    parser.add_argument("--engine", nargs="+", default=list(ENGINES), metavar="ENGINE",
-                        help=f"of {', '.join(ENGINES)}; default all")
+    parser.add_argument("--engine", nargs="+", default=[*GRAPH_ENGINES, "torch"], metavar="ENGINE",
+                        help=f"of {', '.join(ENGINES)}; default {', '.join(GRAPH_ENGINES)}, torch")
     parser.add_argument("--episodes", type=Path, help="recorded episode shards; default: scenes of the simulated cell")
     parser.add_argument("--task", default="reach_target", help="task of the simulated scenes (%(default)s)")
     parser.add_argument("--observations", type=int, default=24, help="different inputs, for the drift (%(default)s)")

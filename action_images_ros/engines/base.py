@@ -15,12 +15,17 @@ ENGINES = {
     "onnxruntime": "action_images_ros.engines.onnxruntime_cpu",
     "torch": "action_images_ros.engines.torch_eager",
     "torch-compile": "action_images_ros.engines.torch_compiled",
+    "tensorrt": "action_images_ros.engines.tensorrt_gpu",
+    "tensorrt-rtx": "action_images_ros.engines.tensorrt_rtx",
 }
-"""Engine name -> module with `PRECISIONS`, `available()` and `serves(directory)` ("" or what is missing) and
+"""Engine name -> module with `PRECISIONS`, `available()` and `serves(directory, options)` ("" or what is missing) and
 `load(directory, config, options) -> Denoiser`. It may have `unfit(config, options)`, where its precisions depend on the
 model, and `only_by_name()`: why `auto` passes over it on this machine."""
 
-PREFERENCE = ("torch-compile", "openvino", "onnxruntime", "torch")
+GRAPH_ENGINES = ("openvino", "onnxruntime")
+"""Those that run what `action-images export` writes, on the CPU."""
+
+PREFERENCE = ("tensorrt", "tensorrt-rtx", "torch-compile", *GRAPH_ENGINES, "torch")
 """Order of `auto`: fastest first, as `action-images bench policy` and `bench engine` measure."""
 
 
@@ -35,7 +40,7 @@ def load_engine(name: str, directory: Path, config: ModelConfig,
     reasons = []
     for candidate in PREFERENCE if name == "auto" else (name,):
         module = importlib.import_module(ENGINES[candidate])
-        missing = module.available() or module.serves(Path(directory)) or _unfit(module, config, options)
+        missing = module.available() or module.serves(Path(directory), options) or _unfit(module, config, options)
         if name == "auto" and not missing and hasattr(module, "only_by_name"):
             missing = module.only_by_name(config)
         if not missing:

@@ -14,13 +14,14 @@ from ..model.denoiser import Conditioning
 from ..model.noise import level_features, velocity_from_clean
 from .manifest import MANIFEST_FILE, GraphManifest, config_sha256, missing_graph, remedy
 from .onnx_weights import attach
+from .options import EngineOptions
 from .weights import file_sha256, read_weights, weights_path
 
 Runner = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 """Graph inputs by name -> graph outputs by name."""
 
 
-def serves(directory: Path) -> str:
+def serves(directory: Path, options: EngineOptions = EngineOptions()) -> str:
     """ "" where the directory has exported graphs, otherwise what to do."""
     return "" if (Path(directory) / MANIFEST_FILE).is_file() else missing_graph(directory)
 
@@ -92,8 +93,11 @@ class GraphDenoiser:
 
     def _run(self, video_frames: int, inputs: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         if video_frames not in self._runners:
-            self._runners[video_frames] = self._compile(self._exported.model_bytes(video_frames))
+            self._runners[video_frames] = self._make_runner(video_frames)
         for name, shape in input_shapes(self._exported.config, video_frames).items():
             if inputs[name].shape != shape:
                 raise EngineError(f"graph input {name} has shape {inputs[name].shape}; this model's is {shape}")
         return self._runners[video_frames](inputs)
+
+    def _make_runner(self, video_frames: int) -> Runner:
+        return self._compile(self._exported.model_bytes(video_frames))

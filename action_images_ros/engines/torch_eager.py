@@ -26,7 +26,7 @@ def available() -> str:
     return "torch is not installed (pip install 'action_images_ros[train]')"
 
 
-def serves(directory: Path) -> str:
+def serves(directory: Path, options: EngineOptions = EngineOptions()) -> str:
     """ "": torch runs every model directory."""
     return ""
 

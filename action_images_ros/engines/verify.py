@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import EngineError
 from ..model.config import ModelConfig
 from ..model.denoiser import Conditioning, Denoiser
-from .base import ENGINES
+from .base import ENGINES, GRAPH_ENGINES
 from .graph import input_shapes
 from .manifest import GraphManifest
 from .options import EngineOptions, Precision
@@ -28,9 +28,9 @@ def verify_graphs(directory: Path) -> dict[str, float]:
     frames = [g.video_frames for g in GraphManifest.load(directory).graphs]
     reference = load_torch(directory, config)
     errors = {}
-    for name, path in ENGINES.items():
-        module = importlib.import_module(path)
-        if name == "torch" or module.available():
+    for name in GRAPH_ENGINES:
+        module = importlib.import_module(ENGINES[name])
+        if module.available():
             continue
         engine = module.load(directory, config, EngineOptions(precision=Precision.F32))
         errors[name] = max(velocity_error(engine, reference, *random_canvas(config, f, seed=f)) for f in frames)

@@ -48,13 +48,17 @@ class WanDenoiser(nn.Module):
             made = self.transformer(latents, MODEL_TIME * sigma, _cameras(conditioning, *frames), _words(conditioning))
         else:
             cache = self.cache_of(conditioning, *frames)
-            made = self.transformer.forward_cached(latents, self._modulation(sigma), cache)
+            made = self.run_cached(latents, self._modulation(sigma), cache)
         return _segments(made.to(latents.dtype), video.shape[1], frames)
 
     def steps(self, conditioning: Conditioning, levels: Sequence[float], batch: int, video_frames: int,
               action_frames: int) -> WanSteps:
         """What `model.steps` asks for. One noise level serves the whole batch."""
         return WanSteps(self, conditioning, levels, (video_frames, action_frames))
+
+    def run_cached(self, latents: Tensor, modulation: WanModulation, cache: WanCache) -> Tensor:
+        """Velocity of packed latents (B, C, F, h, w); what an engine takes the place of."""
+        return self.transformer.forward_cached(latents, modulation, cache)
 
     def cache_of(self, conditioning: Conditioning, video_frames: int, action_frames: int) -> WanCache:
         """Everything that does not depend on the canvas or its noise level, kept while the conditioning is in use."""
@@ -97,7 +101,7 @@ class WanSteps:
 
     def velocity(self, k: int, video: Tensor, action: Tensor):
         latents = pack(video, action).transpose(1, 2)
-        made = self._denoiser.transformer.forward_cached(latents, self._modulations[k], self._cache)
+        made = self._denoiser.run_cached(latents, self._modulations[k], self._cache)
         return _segments(made.to(latents.dtype), video.shape[1], self._frames)
 
     def replace(self, conditioning: Conditioning) -> None:

@@ -7,7 +7,7 @@ import pytest
 from engine_models import CONFIG
 
 from action_images_ros.engines import EngineOptions, Precision, load_engine
-from action_images_ros.engines.base import PREFERENCE
+from action_images_ros.engines.base import GRAPH_ENGINES
 from action_images_ros.errors import EngineError
 
 WITHOUT = """
@@ -53,7 +53,7 @@ def test_a_chunk_is_made_without_torch(exported, absent, engine):
 
 
 def test_auto_takes_the_first_of_its_preference(exported):
-    assert load_engine("auto", exported, CONFIG, EngineOptions(1))[0] == PREFERENCE[1] == "openvino"
+    assert load_engine("auto", exported, CONFIG, EngineOptions(1))[0] == GRAPH_ENGINES[0] == "openvino"
 
 
 def test_auto_takes_torch_where_nothing_was_exported(trained):
@@ -67,7 +67,7 @@ def test_an_engine_that_was_asked_for_is_not_replaced(trained, name):
 
 
 def test_unknown_engine_names_the_legal_ones(exported):
-    with pytest.raises(EngineError, match="engine is 'cuda'; legal: auto, onnxruntime, openvino, torch, torch-compile"):
+    with pytest.raises(EngineError, match="engine is 'cuda'; legal: auto, onnxruntime, openvino, tensorrt, .*, torch"):
         load_engine("cuda", exported, CONFIG)
 
 
