@@ -17,8 +17,11 @@ PROFILE = share_directory() / "config" / "fastdds_shm.xml"
 
 @pytest.fixture
 def bare(monkeypatch):
-    for name in VARIABLES:
+    for name in (*VARIABLES, "ROS_DISTRO"):
         monkeypatch.delenv(name, raising=False)
+    yield
+    for name in VARIABLES:
+        os.environ.pop(name, None)
 
 
 def test_a_bare_process_takes_the_profile_before_ros_starts(bare):
@@ -29,23 +32,24 @@ def test_a_bare_process_takes_the_profile_before_ros_starts(bare):
         seen.update({name: os.environ.get(name) for name in VARIABLES})
         raise ConfigError("that is all")
 
-    try:
-        assert run_node(make, ["test"]) == 2
-    finally:
-        for name in VARIABLES:
-            os.environ.pop(name, None)
-    assert seen == dict.fromkeys(VARIABLES, str(PROFILE))
+    assert run_node(make, ["test"]) == 2
+    assert seen == {VARIABLES[0]: str(PROFILE), VARIABLES[1]: None}
 
 
-def test_graphs_take_it_too(bare):
-    environment = graph_environment({})
-    assert [environment[name] for name in VARIABLES] == [str(PROFILE)] * 2
+@pytest.mark.parametrize(
+    ("distro", "name"), [("humble", VARIABLES[1]), ("jazzy", VARIABLES[1]), ("kilted", VARIABLES[0])]
+)
+def test_graphs_take_it_under_the_name_that_their_ros_reads(distro, name):
+    environment = graph_environment({"ROS_DISTRO": distro})
+    assert {n: environment[n] for n in VARIABLES if n in environment} == {name: str(PROFILE)}
 
 
-@pytest.mark.parametrize("name", VARIABLES)
-def test_what_the_user_set_stays_and_holds_for_every_fast_dds(name):
-    made = profile_defaults({name: "/mine.xml"})
-    assert set(made.values()) == {"/mine.xml"} and set(made) == set(VARIABLES) - {name}
+def test_what_the_user_set_stays():
+    for distro, name in (("humble", VARIABLES[1]), ("kilted", VARIABLES[0])):
+        base = {"ROS_DISTRO": distro}
+        assert profile_defaults({**base, name: "/mine.xml"}) == {}
+        (other,) = set(VARIABLES) - {name}
+        assert profile_defaults({**base, other: "/mine.xml"}) == {name: "/mine.xml"}
 
 
 def test_its_buffers_hold_many_pictures():
