@@ -85,7 +85,8 @@ def _as_dict(args: argparse.Namespace, engine: str, reports, outcomes, wall_s: f
                  "skipped_steps": o.result.skipped_steps, "unreachable_ticks": o.result.unreachable_ticks,
                  "final_distance_m": round(o.result.final_distance_m, 5)} for o in outcomes]
     return {"model": str(args.model), "engine": engine, "task": args.task, "split": args.split, "seed": args.seed,
-            "action_steps": args.action_steps, "committed_steps": args.committed_steps, "timeout_s": args.timeout, "wall_s": round(wall_s, 1),
+            "action_steps": args.action_steps, "committed_steps": args.committed_steps,
+            "timeout_s": args.timeout, "wall_s": round(wall_s, 1),
             "columns": columns, "episodes": episodes}
 
 

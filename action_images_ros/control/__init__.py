@@ -1,6 +1,7 @@
 """From chunks of targets to joint commands inside the arm's limits. Pure: no ROS, no clock."""
 
 from .chunk_queue import ChunkQueue, ChunkRefused, Latency, PlaybackClock, Refusal
+from .committed import committed_ahead
 from .config import ChunkRules, ControllerConfig, Follows, WatchdogConfig
 from .controller import ChunkVerdict, Controller, ControlOutput, ControlStats, Response
 from .credible import usable
@@ -18,5 +19,5 @@ __all__ = [
     "ControlOutput", "ControlStats", "Controller", "ControllerConfig", "ControllerState", "Event",
     "Follows", "Fr3Kinematics", "GripperConfig", "GripperLogic", "IkConfig", "IkSolver", "JointLimits",
     "JointPath", "Kinematics", "Latency", "LimitScales", "PlaybackClock", "PosePath", "Refusal", "Response", "Resume",
-    "StopPath", "WatchdogConfig", "Workspace", "usable",
+    "StopPath", "WatchdogConfig", "Workspace", "committed_ahead", "usable",
 ]

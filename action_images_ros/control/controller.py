@@ -239,18 +239,19 @@ class Controller:
         self._take_up.begin()
 
     def committed(self, now_ns: int, horizon_s: float) -> ActionChunk | None:
-        """What will be executed from now for at least horizon_s, as targets dt apart in path time; None unless RUNNING.
+        """What will be executed from now for at least horizon_s, as targets one action step apart; None unless RUNNING.
 
-        Index 0 is the present command; the last index is the first at or after the horizon, so that a chunk
-        which continues these agrees with the present plan wherever it takes over. At speed_factor s a target
-        lies dt / s after the one before.
+        Index 0 is the present command; the last index is the first at or after the horizon, so that a chunk which
+        continues these agrees with the present plan wherever it takes over. dt_s is real time: an action step, which
+        takes the policy's dt of path time, takes dt / speed_factor to execute.
         """
         if self._state is not ControllerState.RUNNING or self._chunk_dt_s is None:
             return None
-        plan, start = self._player.plan, self._player.path_s
-        steps = 1 + int(np.ceil(horizon_s * self._config.speed_factor / self._chunk_dt_s - 1e-6))
+        plan, start, speed = self._player.plan, self._player.path_s, self._config.speed_factor
+        steps = 1 + int(np.ceil(horizon_s * speed / self._chunk_dt_s - 1e-6))
         times = start + self._chunk_dt_s * np.arange(steps)
-        return ActionChunk.from_poses(plan.poses.sample(times), plan.poses.openness_at(times), now_ns, self._chunk_dt_s)
+        return ActionChunk.from_poses(plan.poses.sample(times), plan.poses.openness_at(times), now_ns,
+                                      self._chunk_dt_s / speed)
 
     def _problems(self, now_ns: int, now_s: float) -> list[tuple[Event, str]]:
         found = self._watchdog.tick(now_ns, now_s)

@@ -85,7 +85,8 @@ class ControllerParameters:
         maximum=3600.0,
     )
     committed_horizon_s: float = parameter(
-        2.0, "how far ahead `committed` tells what will be executed; 0: not at all", minimum=0.0, maximum=20.0
+        2.0, "`committed` tells what is executed until the next chunk can come, at most so far; 0: nothing",
+        minimum=0.0, maximum=20.0,
     )
     chunks: ChunkRules = ChunkRules()
     watchdog: WatchdogConfig = WatchdogConfig()
@@ -273,7 +274,9 @@ class ControllerNode(ManagedNode):
                 self.get_logger().info(f"{before.value} -> {out.state.value}" + (f": {out.fault}" if out.fault else ""))
 
     def _publish_committed(self) -> None:
-        horizon_s = self.parameters.committed_horizon_s
+        """Until the next chunk can arrive, by the latency measured so far."""
+        latency = self._controller.latency
+        horizon_s = min(self.parameters.committed_horizon_s, latency.p95_s)
         if not horizon_s:
             return
         self._inbox.put(

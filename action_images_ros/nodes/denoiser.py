@@ -19,11 +19,10 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from ..cell import View
-from ..control import FR3_HOME_Q, Fr3Kinematics
+from ..control import FR3_HOME_Q, Fr3Kinematics, committed_ahead
 from ..engines import ENGINES
 from ..engines.options import EngineOptions, Precision
-from ..errors import ActionImagesError, ConfigError, ModelError, TransportError
-from ..geometry.se3 import interpolate
+from ..errors import ActionImagesError, ConfigError, EngineError, ModelError, TransportError
 from ..model.canvas import Mode
 from ..policy import ActionImagePolicy
 from ..ros import qos
@@ -44,6 +43,7 @@ from ..ros.messages import (
 from ..ros.messages.chunks import MAX_WIDTH_M
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
+from ..ros.strikes import Strikes
 from ..ros.trust import CalibrationTrust
 from ..streams import MatchedSet, StateHistory, Synchroniser, fingerprint
 from ..types import ActionChunk, ActionImages, RobotState, SyncedFrames
@@ -68,8 +68,9 @@ class DenoiserParameters:
     instruction: str = parameter("", "instruction to start with; empty: wait for the topic")
     max_rate_hz: float = parameter(0.0, "most chunks a second; 0: one after the other", minimum=0.0, maximum=50.0)
     committed_steps: int = parameter(
-        0, "action steps that the next chunk takes over from what the controller committed to", minimum=0, maximum=64
+        0, "most action steps that a chunk takes over from what the controller has committed to", minimum=0, maximum=64
     )
+    max_failures: int = parameter(3, "failed chunks in a row that end the node; 0: no limit", minimum=0, maximum=1000)
     nice: int = parameter(5, "niceness of the inference, so that the control loop goes first", minimum=0, maximum=19)
     seed: int = parameter(0, "seed of the first chunk's noise; the next ones count up", minimum=0, maximum=2**31 - 1)
     wait_s: float = parameter(
@@ -114,7 +115,7 @@ class DenoiserNode(ManagedNode):
         self._committed: ActionChunk | None = None
         self._instruction, self._made = p.instruction.strip(), 0
         self._stages = {k: Window(200) for k in ("frame_age", "generate", "publish", "observation_to_action_images")}
-        self._rate, self._doubt = RateMonitor(200), ""
+        self._rate, self._doubt, self._strikes = RateMonitor(200), "", Strikes(p.max_failures)
         self._action_images = self.create_publisher(Image, "action_images", qos.TARGETS)
         self._video = self.create_publisher(Image, "predicted_video", qos.TARGETS) if p.mode == "joint" else None
         self._trust = CalibrationTrust(self)
@@ -229,7 +230,7 @@ class DenoiserNode(ManagedNode):
             ready.set()
         try:
             while (found := self._next_set()) is not None:
-                self._serve(found)
+                self._attempt(found)
         except Exception as error:  # noqa: BLE001 - whatever ends the worker must end the node
             self.fail(error)
 
@@ -267,6 +268,15 @@ class DenoiserNode(ManagedNode):
                 self._wake.wait(min(_IDLE_S, wait_s) if wait_s > 0 else _IDLE_S)
         return None
 
+    def _attempt(self, found: MatchedSet) -> None:
+        """A chunk that the engine spoils is dropped: the arm holds at the end of the last one, the next is tried."""
+        try:
+            self._serve(found)
+            self._strikes.success()
+        except EngineError as error:
+            self._doubt = self._strikes.failure(error)
+            self.get_logger().warning(self._doubt)
+
     def _serve(self, found: MatchedSet) -> None:
         began_s, stamp_ns = time.monotonic(), min(found.stamps_ns)
         state = self._history.at(stamp_ns)
@@ -299,17 +309,8 @@ class DenoiserNode(ManagedNode):
 
     def _committed_at(self, stamp_ns: int) -> ActionChunk | None:
         """Targets k dt after the stamp, k = 1..., that the controller will execute in any case."""
-        known, steps = self._committed, self.parameters.committed_steps
-        if known is None or not steps or abs(known.stamp_ns - stamp_ns) > 1e9 * known.dt_s:
-            return None
-        dt_s = self._policy.config.dt_s
-        at = 1e-9 * (stamp_ns - known.stamp_ns) + dt_s * np.arange(1, steps + 1)
-        at = at[at <= known.dt_s * (len(known) - 1)] / known.dt_s
-        if not len(at):
-            return None
-        k = np.clip(at.astype(int), 0, len(known) - 2)
-        poses = interpolate(known.base_T_tcps[k], known.base_T_tcps[k + 1], at - k)
-        return ActionChunk.from_poses(poses, known.openness[k], stamp_ns, dt_s)
+        known, most = self._committed, self.parameters.committed_steps
+        return None if known is None else committed_ahead(known, stamp_ns, self._policy.config.dt_s, most)
 
     def _publish(self, made: ActionImages, video: np.ndarray | None) -> None:
         self._action_images.publish(image_message(tile_actions(made.images), "rgb8", made.stamp_ns, "action_images"))
@@ -327,6 +328,7 @@ class DenoiserNode(ManagedNode):
             "chunks_hz": self._rate.rate_hz,
             "engine": self._policy.engine,
             "sets": self._sync.sets,
+            "dropped": self._strikes.total,
         }
         for name, window in self._stages.items():
             values |= milliseconds(name, window.spread())

@@ -26,7 +26,7 @@ from .tasks import Judge, Outcome, Task, Verdict
 
 
 class ChunkPolicy(Protocol):
-    """What is rolled out; ActionImagePolicy is one. Asked with `committed=ActionChunk` too where the rollout commits."""
+    """What is rolled out; ActionImagePolicy is one. Where the rollout commits, it is asked with `committed` too."""
 
     def infer(self, frames: SyncedFrames, base_T_tcp: np.ndarray, openness: float, instruction: str, *,
               seed: int = 0) -> ActionChunk: ...

@@ -21,6 +21,7 @@ from action_images_ros.control import (
     Resume,
     WatchdogConfig,
     Workspace,
+    committed_ahead,
 )
 from action_images_ros.errors import ConfigError
 from action_images_ros.geometry.se3 import angle_between, make, so3_exp
@@ -454,6 +455,33 @@ def test_committed_covers_less_of_the_chunk_at_low_speed_and_nothing_at_rest():
     assert len(made.controller.committed(made.now_ns, 3.3)) == 4
     made.controller.stop(made.now_s)
     assert made.controller.committed(made.now_ns, 0.9) is None
+
+
+@pytest.mark.parametrize("speed", [0.2, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("age_s", [0.01, 0.15])
+def test_the_next_chunk_is_told_what_will_be_executed_at_any_speed(speed, age_s):
+    """Ground truth: where the arm's commands are, one action step of path time after the other from the observation."""
+    made = running(0.8, target=FAR, speed_factor=speed, watchdog=WatchdogConfig(chunks_s=None))
+    observed_ns = made.now_ns
+    made.run(age_s)
+    word = made.controller.committed(made.now_ns, horizon_s=0.9 / speed)
+    ahead = committed_ahead(word, observed_ns, 0.4, most_steps=8)
+    assert len(ahead) == len(word) - 1 >= 3 and ahead.dt_s == 0.4 and ahead.stamp_ns == observed_ns
+    made.run(0.4 / speed - age_s)
+    for pose in ahead.base_T_tcps[:2]:
+        now = made.log[-1].base_T_tcp_command
+        assert np.linalg.norm(now[:3, 3] - pose[:3, 3]) < 2e-3
+        made.run(0.4 / speed)
+
+
+def test_word_that_is_too_old_tells_the_next_chunk_nothing():
+    made = running(0.8, target=FAR)
+    word = made.controller.committed(made.now_ns, horizon_s=0.9)
+    late_ns = made.now_ns + round(3e9)
+    assert committed_ahead(word, late_ns, 0.4, 8) is None
+    assert committed_ahead(word, made.now_ns - round(0.5e9), 0.4, 8) is None
+    assert committed_ahead(word, made.now_ns, 0.4, 0) is None
+    assert len(committed_ahead(word, made.now_ns, 0.4, 1)) == 1
 
 
 def test_the_gripper_closes_once_when_the_chunk_says_so():
