@@ -65,6 +65,8 @@ EXTRAS = {
     "arm": [f"franky-control>=2.0; {WHEELS_EXIST}"],
     # serves the simulated cell by libfranka's protocol; pinocchio is 380 MB
     "arm-sim": [f"pin>=3.0; {WHEELS_EXIST}"],
+    # recorded episodes in rerun, 0.7 GB
+    "view": ["rerun-sdk>=0.24", "rosbags>=0.10"],
     # the operator's live page; pycollada reads the arm's meshes
     "console": ["viser>=1.0", "aiohttp>=3.9", "trimesh>=4.0", "pycollada>=0.8"],
     "train": [

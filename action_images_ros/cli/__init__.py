@@ -26,6 +26,7 @@ SUBCOMMANDS = {
     "label": "action images for a video that carries no actions",
     "calibrate": "intrinsics and camera poses",
     "record": "record the running graph",
+    "view": "look at a recorded episode in rerun",
     "dataset": "audit and convert recordings",
     "train": "train or fine-tune a model",
     "export": "export a model's graph, so that it runs without torch",

@@ -18,7 +18,7 @@ LEVELS = (
     {"cameras", "codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures",
      "trajectory_csv"},
     {"policy", "training", "sim", "overlay"},
-    {"ros", "arm", "console"},
+    {"ros", "arm", "console", "viewing"},
     {"nodes", "cli", "bench"},
 )
 """A room imports rooms of the levels before its own, and those of its own level only where NEIGHBOURS says so."""
