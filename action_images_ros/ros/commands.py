@@ -115,8 +115,14 @@ def _gripper_trajectory(width_m: float, names: Names) -> JointTrajectory:
     return msg
 
 
+def _finger_positions(width_m: float, names: Names) -> Float64MultiArray:
+    """A position controller of the finger joints: each finger's own way (m), half of the opening."""
+    return Float64MultiArray(data=[width_m / 2] * len(names.fingers))
+
+
 GRIPPER: dict[str, GripperTopic] = {
     "position": GripperTopic("gripper/gripper_position_controller/commands", Float64MultiArray, _gripper_position),
+    "finger_positions": GripperTopic("fr3_gripper_controller/commands", Float64MultiArray, _finger_positions),
     "position_trajectory": GripperTopic(
         "fr3_gripper_controller/joint_trajectory", JointTrajectory, _gripper_trajectory
     ),

@@ -122,10 +122,10 @@ def test_a_bad_command_moves_nothing(cell):
         operator.node.destroy_publisher(publisher)
 
 
-@pytest.mark.parametrize("width_m", [0.0, 0.08, 0.03])
-def test_the_gripper_follows_its_topic(cell, width_m):
+@pytest.mark.parametrize(("interface", "width_m"), zip(commands.GRIPPER, [0.0, 0.08, 0.03], strict=True))
+def test_the_gripper_follows_each_of_its_topics(cell, interface, width_m):
     operator, watch, spec, _ = cell
-    kind = commands.GRIPPER["position"]
+    kind = commands.GRIPPER[interface]
     publisher = operator.node.create_publisher(kind.message, kind.topic, qos.COMMAND)
     operator.until(lambda: publisher.get_subscription_count() == 1, "the cell's gripper", 10.0)
     publisher.publish(kind.make(width_m, commands.Names(spec.arm.joints, spec.arm.fingers, "")))

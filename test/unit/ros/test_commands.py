@@ -52,6 +52,7 @@ def test_joints_are_read_by_name():
 def test_gripper_messages():
     open_, shut = (commands.GRIPPER["position"].make(w, NAMES).data[0] for w in (0.08, 0.0))
     assert (open_, shut) == (1.0, 0.0)
+    assert list(commands.GRIPPER["finger_positions"].make(0.06, NAMES).data) == [0.03, 0.03]
     _, q = commands.read_joint_trajectory(commands.GRIPPER["position_trajectory"].make(0.06, NAMES), ("f1", "f2"))
     assert q[-1].sum() == pytest.approx(0.06)
 
