@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
@@ -39,6 +40,8 @@ _LEVELS = {
     DriftStatus.STEADY: Level.OK,
     DriftStatus.MOVED: Level.ERROR,
 }
+
+_NOTHING = DriftState(DriftStatus.LEARNING, np.zeros(6), np.zeros((6, 6)), "no picture of a moving arm yet")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class DriftMonitorNode(ManagedNode):
         config = DriftConfig(knock_mm=p.limit_mm, knock_deg=p.limit_deg)
         self._monitors = {v.name: DriftMonitor(v.name, v.camera, self._robot, middle, config) for v in self._cell.views}
         self._states: dict[str, DriftState] = {}
+        self._pictures = 0
         self._alarms: dict[str, str] = {}
 
     def start(self) -> None:
@@ -128,22 +132,25 @@ class DriftMonitorNode(ManagedNode):
             while not self._ending.is_set():
                 self._wake.wait(_IDLE_S)
                 self._wake.clear()
-                for view in list(self._pending):
-                    self._look(view, self._pending.pop(view))
+                for view, msg in list(self._pending.items()):
+                    newest = self._history.newest
+                    if newest is not None and newest.stamp_ns >= stamp_to_ns(msg.header.stamp):
+                        if self._pending.get(view) is msg:
+                            del self._pending[view]
+                        self._look(view, msg)
         except Exception as error:  # noqa: BLE001 - whatever ends the worker must end the node
             self.fail(error)
 
     def _look(self, view: str, msg: Image) -> None:
         stamp_ns = stamp_to_ns(msg.header.stamp)
         state = self._history.at(stamp_ns)
+        self._pictures += 1
         if state is None:
             return
         with self._lock:
             found = self._monitors[view].add(image_from_message(msg), state.q, stamp_ns, state.dq)
-            if found is None:
-                return
-            self._states[view] = found
-            if found.status is DriftStatus.MOVED and view not in self._alarms:
+            self._states[view] = found or self._states.get(view) or _NOTHING
+            if found is not None and found.status is DriftStatus.MOVED and view not in self._alarms:
                 self._alarms[view] = found.text
                 self.get_logger().error(found.text)
             self._say()
@@ -161,7 +168,8 @@ class DriftMonitorNode(ManagedNode):
             }
             for view, s in self._states.items()
         }
-        self._drift.publish(String(data=json.dumps({"ok": not hold, "alarms": self._alarms, "views": views})))
+        state = {"ok": not hold, "pictures": self._pictures, "alarms": self._alarms, "views": views}
+        self._drift.publish(String(data=json.dumps(state)))
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """After the camera was put back or found in place."""
