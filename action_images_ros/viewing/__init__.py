@@ -1,0 +1,1 @@
+"""Recorded episodes in viewers that others make."""
