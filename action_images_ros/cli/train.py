@@ -59,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
     trainer = _trainer(args)
     source, model = trainer.source, trainer.model_config
     files = args.config or args.distil
-    held_out = CanvasSource(load_episodes(args.validation), model, files) if args.validation else None
+    held_out = None
+    if args.validation:
+        held_out = CanvasSource(load_episodes(args.validation, None, model, "val"), model, files)
     size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
     print(
         f"{len(source.episodes)} episodes, {size:.1f} M parameters, {args.threads} threads, modes {args.mode_mix}",
@@ -112,7 +114,7 @@ def _trainer(args: argparse.Namespace):
     config = TrainConfig(samples=args.samples, minutes=args.minutes, batch_size=args.batch_size,
                          learning_rate=args.learning_rate, seed=args.seed, mode_mix=mix,
                          loss=LossConfig(shift=model.sampler.shift))
-    source = CanvasSource(load_episodes(args.data, args.episodes), model, files)
+    source = CanvasSource(load_episodes(args.data, args.episodes, model), model, files)
     loss = _distillation(args, config.loss) if args.distil else None
     trainer = Trainer(source, model, config, args.out, time.monotonic, loss)
     if files:

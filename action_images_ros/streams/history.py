@@ -26,6 +26,14 @@ class StateHistory:
         if not self._states or state.stamp_ns > self._states[-1].stamp_ns:
             self._states.append(state)
 
+    @property
+    def max_gap_s(self) -> float:
+        return 1e-9 * self._gap_ns
+
+    def all(self) -> tuple[RobotState, ...]:
+        """Oldest first."""
+        return tuple(self._states)
+
     def clear(self) -> None:
         self._states.clear()
 

@@ -21,6 +21,7 @@ from ..model.conditioning import camera_features
 from ..model.config import ModelConfig
 from ..model.frames import make_frame_codecs
 from ..model.text import make_text_encoder
+from ..recording.lerobot_read import is_dataset
 from ..sim.expert import Expert
 from ..sim.relabel import Choice, choices
 
@@ -88,12 +89,22 @@ class Batch:
     openness: np.ndarray
 
 
-def load_episodes(directory: Path, limit: int | None = None) -> list[Episode]:
-    """Read every shard of `directory`. Raises DatasetError where there is none or one is broken."""
-    shards = sorted(Path(directory).glob("shard_*.safetensors"))
+def load_episodes(
+    directory: Path, limit: int | None = None, config: ModelConfig | None = None, split: str = "train"
+) -> list[Episode]:
+    """Every episode of the shards in `directory` and the folders in it, or, made ready for `config`, of a split of the data set there.
+
+    Raises DatasetError where there is none or one is broken.
+    """
+    if config is not None and is_dataset(directory):
+        from .recorded import recorded_episodes
+
+        return recorded_episodes(directory, config, split, limit)
+    shards = [s for pattern in ("", "*/") for s in sorted(Path(directory).glob(f"{pattern}shard_*.safetensors"))]
     if not shards:
         raise DatasetError(
-            f"{directory} has no shard_*.safetensors; make some with `action-images sim collect --out {directory}`"
+            f"{directory} has no shard_*.safetensors; make some with `action-images sim collect --out {directory}`, or "
+            "a data set of recordings with `action-images dataset`"
         )
     episodes: list[Episode] = []
     for shard in shards:

@@ -1,0 +1,225 @@
+"""Bags -> one LeRobot data set: in several processes, resumable, and a broken bag never half in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ActionImagesError, DatasetError
+from . import action_vector
+from .bag import Bag
+from .bag_metadata import FILE_NAME
+from .lerobot_layout import Staged, write_dataset
+from .recorded import SOURCES, ReadRules, read_recording
+from .stage import DONE, EPISODE, StageRules, bag_key, stage
+
+STAGING = ".episodes"
+_PLAN = "plan.json"
+_USUAL_RATES = (5, 10, 15, 20, 25, 30, 60)
+MakeFk = Callable[[], Callable[[np.ndarray], np.ndarray]]
+
+
+class Keep(str, Enum):
+    """Which episodes get into the data set by their success."""
+
+    ALL = "all"
+    NOT_FAILED = "not_failed"
+    SUCCESS = "success"
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """fps 0: the rate of the slowest camera of the first bag. validation: share of bags held out, by the bag's name."""
+
+    out: Path
+    fps: float = 0.0
+    video: str = "h264"
+    workers: int = 1
+    validation: float = 0.1
+    keep: Keep = Keep.ALL
+    read: ReadRules = ReadRules()
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or not 0 <= self.validation < 1 or not 0 <= self.fps <= 1000:
+            raise DatasetError(f"workers {self.workers} (>= 1), validation {self.validation} (0 to 1, 1 not included), "
+                               f"fps {self.fps} (0 to 1000)")  # fmt: skip
+
+
+@dataclass
+class Converted:
+    """skipped: bag -> why. episodes in the order of the data set; reused: bags that were already converted."""
+
+    frames: int
+    fps: float
+    episodes: list[Staged]
+    skipped: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    reused: int = 0
+    splits: dict[str, str] = field(default_factory=dict)
+
+
+def find_bags(paths: Sequence[Path]) -> list[Path]:
+    """Bags among paths and, where a path is a directory of bags, in it; sorted, each once. Nothing else is followed."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        inside = [p for p in sorted(path.iterdir()) if _is_bag(p)] if path.is_dir() and not _is_bag(path) else []
+        found += inside or [path]
+    return sorted({p.resolve(): p for p in found}.values())
+
+
+def _is_bag(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix in (".mcap", ".db3")
+    return path.is_dir() and ((path / FILE_NAME).exists() or any(path.glob("*.mcap")) or any(path.glob("*.db3")))
+
+
+def convert(bags: Sequence[Path], config: ConvertConfig, make_fk: MakeFk,
+            on_progress: Callable[[Path, str, int, int], None] = lambda *_: None) -> Converted:  # fmt: skip
+    """Convert what is not converted yet, then write the data set of everything.
+
+    make_fk: joints (7,) -> base_T_tcp, made in each process. on_progress(bag, what became of it, done, of).
+    Raises DatasetError where no bag gives an episode, or the directory holds another data set.
+    """
+    if not bags:
+        raise DatasetError("no bag given; give bag directories, .mcap or .db3 files, or directories of them")
+    staging = config.out / STAGING
+    staging.mkdir(parents=True, exist_ok=True)
+    fps = config.fps or _plan_fps(staging) or _common_rate(bags, config.read)
+    _claim(staging, config, fps)
+    rules = StageRules(fps, config.video, 1, config.read)
+    keys = {bag: bag_key(bag) for bag in bags}
+    todo = [b for b in bags if not (staging / keys[b] / DONE).exists()]
+    result = Converted(0, fps, [], reused=len(bags) - len(todo))
+    jobs = [(b, staging / keys[b], rules, make_fk) for b in todo]
+    for count, (bag, problem) in enumerate(_run(jobs, config.workers), 1):
+        if problem:
+            result.skipped[str(bag)] = problem
+        on_progress(bag, problem or "converted", count, len(todo))
+    _assemble(config, result, [b for b in bags if str(b) not in result.skipped], keys)
+    return result
+
+
+def _assemble(config: ConvertConfig, result: Converted, bags: Sequence[Path], keys: dict[Path, str]) -> None:
+    chosen: dict[bool, list[Staged]] = {False: [], True: []}
+    for bag in bags:
+        held_out = _held_out(bag, config.validation)
+        folders = [p.parent for p in sorted((config.out / STAGING / keys[bag]).glob(f"*/{EPISODE}"))]
+        for staged in (Staged(f, json.loads((f / EPISODE).read_text(encoding="utf-8"))) for f in folders):
+            if _kept(staged.about["success"], config.keep):
+                chosen[held_out].append(staged)
+            else:
+                result.left_out += 1
+    if not chosen[False]:
+        chosen = {False: chosen[True], True: []}
+    result.episodes = _of_one_shape([*chosen[False], *chosen[True]], result)
+    if not result.episodes:
+        why = "; ".join(f"{b}: {w}" for b, w in list(result.skipped.items())[:3])
+        raise DatasetError(f"no episode out of {len(bags) + len(result.skipped)} bags. {why}")
+    n, train = len(result.episodes), sum(e in chosen[False] for e in result.episodes)
+    result.splits = {"train": f"0:{train}"} | ({"val": f"{train}:{n}"} if train < n else {})
+    result.frames = write_dataset(config.out, result.episodes, result.splits, result.fps, config.video,
+                                  _contract(result, config))  # fmt: skip
+
+
+def _of_one_shape(episodes: list[Staged], result: Converted) -> list[Staged]:
+    """A data set has one set of views and sizes; bags of another cell are named and left out."""
+    shape = None
+    kept = []
+    for e in episodes:
+        mine = {v: tuple(c["image_size"]) for v, c in e.about["calibration"].items()}
+        shape = shape or mine
+        if mine == shape:
+            kept.append(e)
+        else:
+            result.skipped[e.about["bag"]] = f"views {mine} differ from the data set's {shape}; make another data set"
+    return kept
+
+
+def _kept(success: str, keep: Keep) -> bool:
+    return keep is Keep.ALL or success == "success" or (keep is Keep.NOT_FAILED and success == "unknown")
+
+
+def _held_out(bag: Path, share: float) -> bool:
+    """By the bag's name alone: the same bag is always in the same split."""
+    return int(hashlib.sha256(bag.name.encode()).hexdigest()[:8], 16) / 2**32 < share
+
+
+def _contract(result: Converted, config: ConvertConfig) -> dict:
+    """What a model trained on this has to agree with, and a reader has to know."""
+    first = result.episodes[0].about
+    return {
+        "version": 1,
+        "fps": result.fps,
+        "video": config.video,
+        "views": list(first["calibration"]),
+        "base_frame": "fr3_link0",
+        "tcp_frame": "fr3_hand_tcp",
+        "action": {"names": list(action_vector.NAMES), "rotation": "base_R_tcp = HAND_DOWN exp(w)",
+                   "hand_down": action_vector.HAND_DOWN.tolist(), "meaning": "state of the next frame"},
+        "control_sources": list(SOURCES),
+        "splits": result.splits,
+        "skipped": result.skipped,
+    }  # fmt: skip
+
+
+def _plan_fps(staging: Path) -> float:
+    plan = staging / _PLAN
+    return float(json.loads(plan.read_text())["fps"]) if plan.exists() else 0.0
+
+
+def _claim(staging: Path, config: ConvertConfig, fps: float) -> None:
+    """One directory, one way to convert."""
+    cell = config.read.cell.to_yaml() if config.read.cell else ""
+    want = {"fps": fps, "video": config.video, "instruction": config.read.instruction, "max_gap_s":
+            config.read.max_gap_s, "min_s": config.read.min_s,
+            "cell_sha256": hashlib.sha256(cell.encode()).hexdigest()}  # fmt: skip
+    plan = staging / _PLAN
+    if not plan.exists():
+        plan.write_text(json.dumps(want))
+        return
+    have = json.loads(plan.read_text())
+    other = [k for k, v in want.items() if have.get(k) != v]
+    if other:
+        said = ", ".join(f"{k} {have.get(k)!r}, now {want[k]!r}" for k in other)
+        raise DatasetError(f"{config.out} was made with another {said}; choose another --out")
+
+
+def _common_rate(bags: Sequence[Path], rules: ReadRules) -> float:
+    """The usual rate nearest to that of the slowest camera of the first bag that can be read."""
+    problems = []
+    for path in bags:
+        try:
+            with Bag(path) as bag:
+                slowest = min(read_recording(bag, rules).rates_hz.values())
+        except ActionImagesError as error:
+            problems.append(str(error))
+            continue
+        return float(min(_USUAL_RATES, key=lambda rate: abs(np.log(rate / max(slowest, 0.1)))))
+    raise DatasetError(f"none of {len(bags)} bags can be read. {problems[0]}")
+
+
+def _run(jobs: list, workers: int) -> Iterator[tuple[Path, str]]:
+    if workers == 1 or len(jobs) <= 1:
+        yield from map(_work, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
+        yield from pool.imap_unordered(_work, jobs)
+
+
+def _work(job: tuple[Path, Path, StageRules, MakeFk]) -> tuple[Path, str]:
+    """The bag and what is wrong with it, "" where it was converted."""
+    bag, directory, rules, make_fk = job
+    try:
+        stage(bag, directory, rules, make_fk())
+    except ActionImagesError as error:
+        return bag, " ".join(str(error).split())
+    except OSError as error:
+        raise DatasetError(f"{bag}: {error}; make room and run the same command again, it goes on there") from error
+    return bag, ""

@@ -1,0 +1,87 @@
+"""Video of an episode, written frame by frame by an ffmpeg of its own, and read back."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import ConfigError, DatasetError, one_of
+
+CODECS = ("h264", "lossless")
+_KEY_FRAMES = 10
+
+
+class VideoWriter:
+    """Frames (H, W, 3) uint8 RGB into an MP4 of `rate_hz`. Use it as a context manager.
+
+    codec: h264 (crf 18, yuv420p; even sizes) or lossless (h264 in RGB, bit for bit). Raises DatasetError where ffmpeg
+    fails.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], rate_hz: float, codec: str, threads: int = 1) -> None:
+        one_of("video", codec, CODECS)
+        if codec == "h264" and (size[0] % 2 or size[1] % 2):
+            raise DatasetError(f"{size[0]}x{size[1]} pictures cannot be h264 video; use --video lossless")
+        self.path, self.frames = path, 0
+        self._size = size
+        kind = (
+            ["-c:v", "libx264", "-preset", "superfast", "-crf", "18", "-pix_fmt", "yuv420p"]
+            if codec == "h264"
+            else ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0"]
+        )
+        command = [
+            _ffmpeg(), "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}",
+            "-r", f"{rate_hz:g}", "-i", "-", "-an", *kind, "-g", str(_KEY_FRAMES), "-bf", "0", "-threads", str(threads),
+            "-movflags", "+faststart", str(path),
+        ]  # fmt: skip
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.PIPE)  # fmt: skip
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type | None, *exc_info: object) -> None:
+        if kind is not None:
+            self._process.kill()
+            self._process.communicate()
+            return
+        _, said = self._process.communicate()
+        if self._process.returncode:
+            raise DatasetError(f"{self.path}: ffmpeg failed: {said.decode(errors='replace').strip()[-300:]}")
+
+    def write(self, picture: np.ndarray, times: int = 1) -> None:
+        data = memoryview(np.ascontiguousarray(picture)).cast("B")
+        try:
+            for _ in range(times):
+                self._process.stdin.write(data)
+                self.frames += 1
+        except BrokenPipeError:
+            said = self._process.stderr.read().decode(errors="replace").strip()
+            raise DatasetError(f"{self.path}: ffmpeg ended early: {said[-300:]}") from None
+
+
+def _ffmpeg() -> str:
+    try:
+        import imageio_ffmpeg
+    except ImportError as e:
+        raise ConfigError("video needs imageio-ffmpeg: pip install 'action_images_ros[recording]'") from e
+    return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def read_frames(path: Path) -> Iterator[np.ndarray]:
+    """Every frame of a video, (H, W, 3) uint8 RGB. Raises DatasetError where it cannot be opened."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            raise DatasetError(f"{path} is not a readable video")
+        while True:
+            good, bgr = capture.read()
+            if not good:
+                return
+            yield np.ascontiguousarray(bgr[..., ::-1])
+    finally:
+        capture.release()
