@@ -15,7 +15,8 @@ from ..ros.paths import config_file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=config_file, default="models/reach", help="model directory (%(default)s)")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--task", default="reach_target")
+    parser.add_argument("--task", default="reach_target",
+                        help="reach_target, push_button, close_drawer, pick_cube or place_in_bowl (%(default)s)")
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--split", default="test", choices=["train", "test"])
     parser.add_argument("--seed", type=int, default=0)

@@ -221,3 +221,13 @@ def test_recorded_choices_are_the_experts_of_the_scene(cells):
     for i, choice in enumerate(made):
         assert np.array_equal(choice.expert.goal_base_T_tcp, task.expert(scene.instructed(i)).goal_base_T_tcp)
     assert choices("fold_laundry", described) == ()
+
+
+def test_a_folder_of_sets_is_read_as_one(placed, tmp_path):
+    collect_episodes(tmp_path / "push_button", CollectConfig("push_button", 1, 4, Split.TRAIN))
+    (tmp_path / "place_in_bowl").symlink_to(placed)
+    together = load_episodes(tmp_path)
+    assert [len(e.choices) for e in together] == [6, 6, 3]
+    button = together[2]
+    assert button.possible(len(button.images) - 1) == [0, 1, 2]
+    assert button.openings(np.array([0, 1, 2]))[1:].tolist() == [0.0, 0.0]
