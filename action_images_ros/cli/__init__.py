@@ -81,22 +81,25 @@ def _dispatch(arguments: list[str]) -> int:
         _add_log_level(subparser, argparse.SUPPRESS)
         module.add_arguments(subparser)
     args = parser.parse_args(arguments)
-    logging.basicConfig(level=args.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    level = (args.log_level or "warning").upper()
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     return importlib.import_module(f"{__name__}.{args.subcommand}").run(args)
 
 
 def _root_parser() -> tuple[OneLineParser, dict[str, OneLineParser]]:
     parser = OneLineParser(prog="action-images", description="Action Images on a Franka arm, as ROS 2 nodes.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    _add_log_level(parser, "warning")
+    _add_log_level(parser, None)
     group = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND", parser_class=OneLineParser)
     raw = argparse.RawDescriptionHelpFormatter
     found = subcommands()
     return parser, {name: group.add_parser(name, help=found[name], formatter_class=raw) for name in found}
 
 
-def _add_log_level(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--log-level", choices=LOG_LEVELS, default=default, help="least severe message shown")
+def _add_log_level(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--log-level", choices=LOG_LEVELS, default=default, help="least severe message shown (warning; of nodes info)"
+    )
 
 
 def _asked_for(parser: OneLineParser, arguments: list[str]) -> str | None:

@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{a.name}:={a.default or chr(39) * 2}\n    {a.description}.{legal}")
         return 0
     given = _read(words)
+    if args.log_level is not None and any(a.name == "log_level" for a in arguments):
+        given.setdefault("log_level", {"warning": "warn"}.get(args.log_level, args.log_level))
     graph = build(given)
     if args.print_only:
         for node in graph:

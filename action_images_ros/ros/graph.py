@@ -5,7 +5,7 @@ Command lines follow launch_ros: everything but name and namespace in a first `-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class NodeSpec:
     """One process. parameters override parameter_file; remappings from -> to; arguments: before any ROS argument.
 
     required: the whole graph ends when this node does. optional: skipped where its package is not installed.
+    log_level: least severe message; "": rcl's default.
     """
 
     executable: str
@@ -44,6 +45,7 @@ class NodeSpec:
     respawn: bool = False
     required: bool = True
     optional: bool = False
+    log_level: str = ""
 
     def ros_arguments(self) -> tuple[str, ...]:
         """What stands between the two `--ros-args`: parameters and remappings."""
@@ -54,6 +56,8 @@ class NodeSpec:
             out += ["-p", f"{name}:={_yaml_scalar(value)}"]
         for source, target in self.remappings.items():
             out += ["-r", f"{source}:={target}"]
+        if self.log_level:
+            out += ["--log-level", self.log_level]
         return tuple(out)
 
     def command_arguments(self) -> tuple[str, ...]:
@@ -97,6 +101,7 @@ class Argument:
 
 _TRUTH = ("true", "false")
 _MODES = ("guide", "propose")
+_LOG_LEVEL = Argument("log_level", "info", "least severe message of the nodes", ("debug", "info", "warn", "error"))
 
 POLICY_ARGUMENTS = (
     Argument("sim", "false", "start the simulated cell instead of expecting a real arm and cameras", _TRUTH),
@@ -113,6 +118,7 @@ POLICY_ARGUMENTS = (
     Argument("console", "none", "log: the nodes' output on the screen too; web: the operator's live page", CONSOLES),
     Argument("console_host", "127.0.0.1", "address of the live page; others than this machine's own need its token"),
     Argument("console_port", "8080", "TCP port of the live page; its stop button has the next one"),
+    _LOG_LEVEL,
 )
 
 SIM_ARGUMENTS = (
@@ -121,6 +127,7 @@ SIM_ARGUMENTS = (
     Argument("split", "test", "scenes of training or of test", ("train", "test")),
     Argument("seed", "0", "seed of the scenes"),
     Argument("camera_rate_hz", "10.0", "images a second of every view"),
+    _LOG_LEVEL,
 )
 
 RECORD_ARGUMENTS = (
@@ -194,7 +201,7 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         nodes.append(_node("drift_monitor", common))
     if values["console"] == "web":
         nodes += console_nodes(values, str(cell_path), model)
-    return tuple(nodes)
+    return _with_log_level(nodes, values["log_level"])
 
 
 def camera_nodes(driver: str, cell: Cell, cell_path: Path) -> tuple[NodeSpec, ...]:
@@ -238,6 +245,11 @@ def _realsense_ros(view: View) -> NodeSpec:
     if settings.white_balance_k is not None:
         parameters["rgb_camera.white_balance"] = round(settings.white_balance_k)
     return NodeSpec("realsense2_camera_node", name, "realsense2_camera", namespace, parameters=parameters)
+
+
+def _with_log_level(nodes: Iterable[NodeSpec], level: str) -> tuple[NodeSpec, ...]:
+    """Our own nodes at that level; rcl's default is info."""
+    return tuple(_replace(n, log_level=level) if level != "info" and n.package == PACKAGE else n for n in nodes)
 
 
 def console_nodes(values: Mapping[str, str], cell: str, model: str) -> tuple[NodeSpec, ...]:
