@@ -92,7 +92,8 @@ class Batch:
 def load_episodes(
     directory: Path, limit: int | None = None, config: ModelConfig | None = None, split: str = "train"
 ) -> list[Episode]:
-    """Every episode of the shards in `directory` and the folders in it, or, made ready for `config`, of a split of the data set there.
+    """Every episode of the shards in `directory` and the folders in it, or, made ready for `config`, of a split of the
+    data set there.
 
     Raises DatasetError where there is none or one is broken.
     """
