@@ -275,7 +275,7 @@ def sim_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         "seed": _number("seed", values["seed"], int),
         "camera_rate_hz": _number("camera_rate_hz", values["camera_rate_hz"], float),
     }
-    return (_node("sim_cell", parameters),)
+    return _with_log_level([_node("sim_cell", parameters)], values["log_level"])
 
 
 def record_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:

@@ -37,7 +37,7 @@ CASES = {
     ],
     "record": [{}, {"out": "/some where/bags", "images": "jpeg", "pre_roll_s": "5", "pattern": "/a.*"}],
     "calibrate_cameras": [{"sim": "true"}, {"gripper_board": "charuco:6x4:45/31mm:4X4_50", "poses": "12"}],
-    "sim_cell": [{}, {"seed": "7", "split": "train", "camera_rate_hz": "5"}],
+    "sim_cell": [{}, {"seed": "7", "split": "train", "camera_rate_hz": "5", "log_level": "debug"}],
 }
 ALL = [(graph, case) for graph, cases in CASES.items() for case in cases]
 STUB = """#!{python}

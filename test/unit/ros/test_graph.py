@@ -157,6 +157,22 @@ def test_wrong_arguments_are_named(given, says):
         policy_graph(given)
 
 
+def test_the_live_page_comes_with_a_stop_button_without_which_the_graph_ends():
+    graph = {n.name: n for n in policy_graph({"console": "web", "console_port": "9000", "console_host": "0.0.0.0"})}
+    page, button = graph["console"], graph["stop_button"]
+    assert page.parameters["stop_port"] == button.parameters["port"] == 9001 and page.parameters["port"] == 9000
+    assert page.parameters["host"] == button.parameters["host"] == "0.0.0.0"
+    assert button.required and not page.required
+    assert not {"console", "stop_button"} & {n.name for n in policy_graph({"console": "log"})}
+
+
+def test_a_log_level_reaches_our_nodes_and_no_others():
+    graph = policy_graph({"log_level": "debug"})
+    told = {n.name for n in graph if "--log-level" in n.command_arguments()}
+    assert told == {n.name for n in graph if n.package == "action_images_ros"} >= {"denoiser", "decoder", "controller"}
+    assert not any("--log-level" in n.command_arguments() for n in policy_graph({}))
+
+
 def test_defaults_are_legal():
     assert read_arguments(ARGUMENTS, {})["speed_factor"] == "0.2"
 
