@@ -90,12 +90,6 @@ class Record:
             return 0.0
         return float((np.abs(np.diff(rows[:, 9:], axis=0)) / np.diff(rows[:, 1])[:, None]).max())
 
-    def lost_time_s(self, since_s: float) -> float:
-        """Robot time that the simulation has given up since a ROS time because the machine was too slow."""
-        rows = self.rows()
-        behind = (rows[:, 0] - rows[:, 1])[rows[:, 0] >= since_s]
-        return float(np.ptp(behind)) if len(behind) else 0.0
-
     def moving_commands(self, since_s: float) -> int:
         """Commands since a ROS time that still moved the arm."""
         return sum(at_s >= since_s and np.abs(dq).max() > 1e-3 for at_s, dq in self.commands)

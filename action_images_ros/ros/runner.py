@@ -174,16 +174,22 @@ class _Process:
     started_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.popen = subprocess.Popen(
-            self.command,
-            env=dict(self.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            text=True,
-            errors="replace",
-        )
+        # Our nodes unblock SIGINT when they can end cleanly; one that comes before waits for that.
+        blocked = {signal.SIGINT} if self.node.package == PACKAGE else set()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+        try:
+            self.popen = subprocess.Popen(
+                self.command,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                text=True,
+                errors="replace",
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._reader = threading.Thread(target=self._read, name=f"log {self.node.name}", daemon=True)
         self._reader.start()
