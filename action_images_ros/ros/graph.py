@@ -20,7 +20,9 @@ from .paths import config_file
 
 PACKAGE = "action_images_ros"
 COMMAND_INTERFACES = ("joint_trajectory", "joint_target", "joint_positions", "cartesian_pose")
-GRIPPER_INTERFACES = ("position", "finger_positions", "position_trajectory", "gripper_command", "franka_gripper", "none")
+GRIPPER_INTERFACES = (
+    "position", "finger_positions", "position_trajectory", "gripper_command", "franka_gripper", "none",
+)  # fmt: skip
 CAMERA_DRIVERS = ("pyrealsense2", "realsense_ros", "none")
 CONSOLES = ("none", "log", "web")
 

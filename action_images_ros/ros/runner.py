@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, TransportError
 from .dds import profile_defaults
-from .graph import NodeSpec
+from .graph import PACKAGE, NodeSpec
 from .main import PARENT_VARIABLE
 from .paths import executable_command
 

@@ -1,4 +1,4 @@
-"""Every fault injected into the running graph (the same trials as `action-images bench faults`), and every way to end it.
+"""Every fault injected into the running graph (the trials of `action-images bench faults`), and every way to end it.
 
 Times are robot time or ROS time; deadlines of the controller are those of a machine that other work may occupy.
 """
@@ -60,7 +60,7 @@ def arm(tmp_path_factory):
         yield FaultLab(runner, operator, Cell.load(cell_file), ModelConfig.load(model)), cell_file
 
 
-@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)], ids=["sigint-twice", "sigterm"])
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)], ids=["twice INT", "TERM"])
 def test_ending_the_policy_under_way_leaves_a_resting_arm_and_no_orphan(arm, tmp_path, signals):
     lab, cell_file = arm
     lab.record.changes.clear()
