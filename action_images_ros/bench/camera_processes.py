@@ -41,10 +41,11 @@ class Sent:
 
 @dataclass(frozen=True)
 class Heard:
-    """By topic: (stamp, age at the callback), ns; matched sets; processor time as a part of one core."""
+    """By topic: (stamp, age at the callback), ns; newest stamps of the matched sets; processor time as a part of one
+    core."""
 
     images: dict[str, list[tuple[int, int]]]
-    sets: int
+    sets_ns: list[int]
     cpu: float
 
 
@@ -59,7 +60,7 @@ def views(case: Case) -> tuple[View, ...]:
 
 def publish(case: Case, pipe: Connection) -> None:
     """One thread a camera, through the same publisher as camera_driver. Says "ready" when every listener is matched,
-    publishes on "go" for case.seconds, answers with Sent."""
+    publishes on "go" for case.seconds and one more, answers with Sent."""
     import rclpy
     from rclpy.node import Node
 
@@ -89,7 +90,7 @@ def publish(case: Case, pipe: Connection) -> None:
     began, worked = time.monotonic(), time.process_time()
     for loop in loops:
         loop.start()
-    time.sleep(case.seconds)
+    time.sleep(case.seconds + 1.0)
     for loop in loops:
         loop.stop()
     cpu = (time.process_time() - worked) / (time.monotonic() - began)
@@ -124,12 +125,14 @@ def listen(case: Case, number: int, pipe: Connection) -> None:
     rclpy.init()
     node, seen = Node(f"bench_listener_{number}"), views(case)
     heard: dict[str, list[tuple[int, int]]] = {v.name: [] for v in seen}
-    sync = Synchroniser(tuple(heard), 0.05, 0.5, 1.0)
+    sync, sets_ns = Synchroniser(tuple(heard), 0.05, 0.5, 1.0), []
 
     def take(name: str, msg: Image) -> None:
         now_ns, stamp_ns = time.time_ns(), stamp_to_ns(msg.header.stamp)
         heard[name].append((stamp_ns, now_ns - stamp_ns))
-        sync.add(name, stamp_ns, msg, now_ns, fingerprint(msg))
+        found = sync.add(name, stamp_ns, msg, now_ns, fingerprint(msg))
+        if found is not None:
+            sets_ns.append(max(found.stamps_ns))
 
     for view in seen:
         node.create_subscription(Image, view.image_topic, lambda m, n=view.name: take(n, m), qos.IMAGE_IN)
@@ -143,5 +146,5 @@ def listen(case: Case, number: int, pipe: Connection) -> None:
         if began is None and any(heard.values()):
             began, worked = time.monotonic(), time.process_time()
     cpu = (time.process_time() - worked) / (time.monotonic() - (began or 0.0))
-    pipe.send(Heard(heard, sync.sets, cpu))
+    pipe.send(Heard(heard, sets_ns, cpu))
     rclpy.try_shutdown()

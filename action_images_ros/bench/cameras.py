@@ -1,7 +1,8 @@
 """Camera images over DDS: what is lost, how old images are at the callback, and what that costs.
 
 One process publishes as camera_driver does, others subscribe as the nodes do. The age is from just before the
-message is made to the callback. Compare `--profile builtin`: the buffers that Fast DDS has by itself.
+message is made to the callback. The first second does not count: the last subscriptions are still being found.
+Compare `--profile builtin`: the buffers that Fast DDS has by itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..ros.dds import VARIABLES, use_profile
 from .camera_processes import Case, Heard, Sent, listen, publish
 
 SIZES = {"vga": (640, 480), "720p": (1280, 720)}
+WARM_UP_NS = 1_000_000_000
 _DRAIN_S = 0.5
 _READY_S = 90.0
 
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cameras", type=int, nargs="+", default=[2, 3], metavar="N", help="how many (default: 2 3)")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="image sizes (default: all)")
     parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="of every camera (default: 30)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each case (default: 10)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each case, and one more (default: 10)")
     parser.add_argument("--listeners", type=int, default=2, help="processes that take every image (default: 2)")
     parser.add_argument("--profile", choices=[p.value for p in Profile], default="package", help="of Fast DDS")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
@@ -115,16 +117,20 @@ def _receive(end, timeout_s: float):
 
 
 def summary(case: Case, sent: Sent, heard: list[Heard]) -> dict:
-    """lost: images sent that a listener did not get, over all listeners; sent: what they should have got together."""
-    lost = sum(len(set(stamps) - {t for t, _ in h.images[v]}) for h in heard for v, stamps in sent.stamps_ns.items())
-    ages_ms = 1e-6 * np.array([age for h in heard for images in h.images.values() for _, age in images] or [np.nan])
+    """lost: images sent that a listener did not get, over all listeners; sent: what they should have got together;
+    sets_made: matched sets a listener made, of those possible."""
+    from_ns = min(stamps[0] for stamps in sent.stamps_ns.values()) + WARM_UP_NS
+    wanted = {v: [t for t in stamps if t >= from_ns] for v, stamps in sent.stamps_ns.items()}
+    got = [{v: {t: age for t, age in images if t >= from_ns} for v, images in h.images.items()} for h in heard]
+    lost = sum(len(set(stamps) - set(g[v])) for g in got for v, stamps in wanted.items())
+    ages_ms = 1e-6 * np.array([age for g in got for images in g.values() for age in images.values()] or [np.nan])
     p50, p99 = np.percentile(ages_ms, [50, 99])
-    possible = min(len(stamps) for stamps in sent.stamps_ns.values())
+    sets = [sum(t >= from_ns for t in h.sets_ns) for h in heard]
     return {
         **asdict(case),
-        "sent": case.listeners * sum(map(len, sent.stamps_ns.values())),
+        "sent": case.listeners * sum(map(len, wanted.values())),
         "lost": lost,
-        "sets_made": float(np.mean([h.sets for h in heard])) / max(possible, 1),
+        "sets_made": float(np.mean(sets)) / max(min(map(len, wanted.values())), 1),
         "age_p50_ms": float(p50),
         "age_p99_ms": float(p99),
         "age_max_ms": float(ages_ms.max()),

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from ..cell import Cell
 from ..engines.base import ENGINES
 from ..errors import ActionImagesError
 from ..model.config import ModelConfig
+from ..ros.dds import variable
 from ..ros.paths import share_directory
 
 
@@ -41,7 +41,7 @@ class Finding:
 
 
 PACKAGES = {
-    "base": ("numpy", "cv2", "yaml", "safetensors", "scipy", "transforms3d"),
+    "base": ("numpy", "cv2", "yaml", "safetensors", "scipy", "threadpoolctl", "transforms3d"),
     "control": ("ruckig", "mujoco"),
     "text": ("tokenizers", "wordllama"),
     "sim": ("mujoco", "franky_sim", "imageio_ffmpeg"),
@@ -149,15 +149,21 @@ def check_ros() -> Iterator[Finding]:
 
 
 def _check_transport(rmw: str) -> Iterator[Finding]:
-    profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", "")
-    remedy = f"export FASTDDS_DEFAULT_PROFILES_FILE={share_directory() / 'config' / 'fastdds_shm.xml'}"
+    name = variable(os.environ)
+    profile = os.environ.get(name, "")
+    own = share_directory() / "config" / "fastdds_shm.xml"
+    remedy = f"export {name}={own}"
     if "fastrtps" not in rmw:
         yield Finding("dds profile", Level.NOTE, f"{rmw} does not read Fast DDS profiles",
                       "give it buffers for whole camera images by its own means")
     elif not profile:
-        yield Finding("dds profile", Level.WARN, "not set: the default buffers lose camera images", remedy)
+        detail = (f"{name} is not set: this package's nodes take {own} all the same, but other programs (camera "
+                  "drivers, ros2 bag) lose images with the default buffers")
+        yield Finding("dds profile", Level.NOTE, detail, remedy)
     elif not Path(profile).is_file():
         yield Finding("dds profile", Level.FAIL, f"{profile} does not exist", remedy)
+    elif Path(profile).resolve() != own.resolve() and "segment_size" not in Path(profile).read_text(errors="replace"):
+        yield Finding("dds profile", Level.WARN, f"{profile} sets no segment_size: images may not fit", remedy)
     else:
         yield Finding("dds profile", Level.OK, profile)
 
@@ -217,18 +223,9 @@ def check_models(directory: Path | None) -> Iterator[Finding]:
         try:
             config = ModelConfig.load(path)
         except ActionImagesError as error:
-            yield Finding("model", Level.FAIL, str(error))
+            yield Finding("model", Level.FAIL, str(error), "take a model directory as `action-images train` writes it")
             continue
         weights = list(path.glob("*.safetensors"))
         remedy = "" if weights else f"put the weights of this model (*.safetensors) into {path}"
         yield Finding("model", Level.OK if weights else Level.FAIL,
-                      f"{path}: views {', '.join(config.views)}" + ("" if weights else ", but no weights"), remedy)
-
-
-def check_cell(path: Path) -> Iterator[Finding]:
-    try:
-        cell = Cell.load(path)
-    except ActionImagesError as error:
-        yield Finding("cell", Level.FAIL, str(error))
-    else:
-        yield Finding("cell", Level.OK, f"{path}: {cell.name}, views {', '.join(cell.view_names)}")
+                      f"{path}: {config.views} views" + ("" if weights else ", but no weights"), remedy)
