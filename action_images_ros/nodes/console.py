@@ -117,7 +117,7 @@ class ConsoleNode(ManagedNode):
             create(String, "recorder/state", self._on_recorder, qos.LATCHED),
             create(String, "sim_cell/verdict", self._on_cell_verdict, qos.LATCHED),
         ]
-        self._timers = [self.create_timer(_LOOK_S, self._look), self.create_timer(_ASK_S, self._remote.look_around)]
+        self._clocks = [self.create_timer(_LOOK_S, self._look), self.create_timer(_ASK_S, self._remote.look_around)]
         self._remote.look_around()
         shown = f"?token={token}" if token else ""
         host = "localhost" if is_local(p.host) else p.host
@@ -125,11 +125,11 @@ class ConsoleNode(ManagedNode):
         threading.Thread(target=_be_nice, name="nice", daemon=True).start()
 
     def halt(self) -> None:
-        for timer in getattr(self, "_timers", []):
+        for timer in getattr(self, "_clocks", []):
             self.destroy_timer(timer)
         for subscription in (*self._inputs, *self._watching):
             self.destroy_subscription(subscription)
-        self._timers, self._inputs, self._watching = [], [], []
+        self._clocks, self._inputs, self._watching = [], [], []
         if self._server is not None:
             self._server.stop()
         self._server = None
