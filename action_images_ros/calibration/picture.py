@@ -14,6 +14,7 @@ from .rig import ArmModel, BoardMount, CameraMount, Sample
 
 _AXIS_M = 0.1
 _SHIFT = 4
+_TEXT = 0.45
 _GREEN, _MAGENTA, _WHITE = (60, 220, 60), (255, 0, 255), (255, 255, 255)
 _AXES = ((255, 40, 40), (40, 255, 40), (60, 90, 255))
 
@@ -29,9 +30,7 @@ def live_view(
     for detection in detections:
         for uv in detection.uv:
             _cross(out, uv, _GREEN)
-    for k, text in enumerate(lines):
-        for colour, width in (((0, 0, 0), 3), (_WHITE, 1)):
-            cv2.putText(out, text, (8, 18 + 18 * k), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
+    _captions(out, lines)
     return out
 
 
@@ -56,6 +55,17 @@ def overlay(r: CalibrationResult, view: str, sample: Sample, arm: ArmModel, imag
         for k, colour in enumerate(_AXES):
             _lines(out, ends[[0, k + 1]], colour)
     return out
+
+
+def _captions(image: np.ndarray, lines: Sequence[str]) -> None:
+    """White text on a darkened strip along the top, as small as the picture's width asks for."""
+    height, bottom = 18, 8 + 18 * len(lines)
+    image[:bottom] = (0.35 * image[:bottom]).astype(np.uint8)
+    for k, text in enumerate(lines):
+        (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _TEXT, 1)
+        size = _TEXT * min(1.0, (image.shape[1] - 16) / max(width, 1))
+        at = (8, height + height * k)
+        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, _WHITE, 1, cv2.LINE_AA)
 
 
 def _fixed(uv: np.ndarray) -> tuple[int, int]:
