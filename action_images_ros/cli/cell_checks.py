@@ -135,16 +135,21 @@ def _camera(view: View, seen, plugged: dict[str, str] | str) -> Finding:
         return Finding(name, Level.FAIL, f"no camera_info on {view.info_topic}", "have its driver publish it")
     if seen.complaint:
         return Finding(name, Level.FAIL, f"{detail}: {seen.complaint}", "docs/cameras.md lists symptoms and remedies")
-    if seen.rate_hz < _SLOW * wanted:
+    if seen.rate_hz < _SLOW * wanted and not _simulated(view):
         remedy = "USB 3 plug and cable, a USB controller of its own, shorter exposure; or lower driver.rate_hz"
         return Finding(name, Level.WARN, f"{detail}; driver.rate_hz is {wanted}", remedy)
     return Finding(name, Level.OK, detail)
 
 
+def _simulated(view: View) -> bool:
+    """Cameras of sim_cell: no driver section applies to them."""
+    return view.serial.startswith("sim-")
+
+
 def _why_silent(view: View, plugged: dict[str, str] | str) -> tuple[str, str]:
     """What is known of a camera without images, and the remedy."""
     silent, serial = f"no image on {view.image_topic}", view.serial
-    if serial.startswith("sim-"):
+    if _simulated(view):
         return f"{silent}; it is a camera of the simulated cell", "start that: action-images up sim_cell cell:=FILE"
     if isinstance(plugged, str):
         return f"{silent}; {plugged}", f"plug in camera {serial} and start its driver"

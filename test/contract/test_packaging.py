@@ -125,7 +125,7 @@ def test_doctor_looks_for_what_setup_py_installs(keywords):
 def test_run_installs_what_the_demo_extra_names(keywords):
     """franky-sim comes by itself, without its dependencies; the rest by the extras that `./run` asks for."""
     script = (ROOT / "run").read_text(encoding="utf-8")
-    extras = re.search(r'extras="(ros,[a-z,]+)"', script).group(1).split(",")
+    extras = ["ros", *re.search(r'local extras="([a-z,]+)"', script).group(1).split(",")]
     alone = names(re.search(r"--no-deps (.+)", script).group(1).replace('"', "").split())
     covered = set().union(*(names(keywords["extras_require"][extra]) for extra in extras)) | alone
     assert covered == names(keywords["extras_require"]["demo"])
