@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[100.0, 200.0], metavar="HZ", help="control rates")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured time at each rate (%(default)s)")
     parser.add_argument("--speed", type=float, default=0.5, help="playback speed of the policy (%(default)s)")
-    parser.add_argument("--priority", type=int, default=10, help="SCHED_FIFO priority to ask for, 0: none (%(default)s)")
+    parser.add_argument("--priority", type=int, default=10, help="SCHED_FIFO priority, 0: none (%(default)s)")
     parser.add_argument("--model", default="models/reach", help="model directory (%(default)s)")
     parser.add_argument("--engine", default="auto", help="inference engine (%(default)s)")
     parser.add_argument("--out", type=Path, help="directory for cell file and logs (runs/<time>)")
