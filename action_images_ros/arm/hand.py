@@ -1,4 +1,7 @@
-"""The Franka Hand in a thread of its own: the newest width wins, and nobody ever waits for it."""
+"""The Franka Hand in a thread of its own: nobody ever waits for it.
+
+A command runs to its end, which the hand tells; then the newest width that was asked for meanwhile has its turn.
+"""
 
 from __future__ import annotations
 
@@ -88,14 +91,11 @@ class Hand:
             self._wake.clear()
 
     def _round(self) -> None:
-        wanted = self._wanted
-        if wanted is not None and (self._asked is None or abs(wanted - self._asked) > _SAME_M):
-            if self._busy is not None:
-                self._gripper.stop()
-                self._finish()
-            self._begin(wanted)
         if self._busy is not None and self._busy.wait(0.0):
             self._finish()
+        wanted = self._wanted
+        if self._busy is None and wanted is not None and (self._asked is None or abs(wanted - self._asked) > _SAME_M):
+            self._begin(wanted)
         self._state = self._gripper.state
 
     def _begin(self, width_m: float) -> None:
@@ -111,9 +111,8 @@ class Hand:
         try:
             busy.get()
             self.trouble = ""
-        except Exception as error:  # noqa: BLE001 - a stopped command ends in an error too
-            if self._wanted == self._asked:
-                self._fail(one_line(error))
+        except Exception as error:  # noqa: BLE001 - the client's own errors share no base class
+            self._fail(one_line(error))
 
     def _fail(self, text: str) -> None:
         self.trouble = text

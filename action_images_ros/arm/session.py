@@ -19,6 +19,8 @@ _STARTING_S = 1.0
 _LONGEST_STEP_S = 0.05
 _FARTHEST_S = 0.02
 _NEAR_RAD = 0.05
+_SETTLE_S = 2.0
+_STILL_RADPS = 0.01
 RESET = "franka_arm/reset"
 
 
@@ -99,15 +101,17 @@ class Session:
         dt_s = min(state.robot_time_s - self._advanced_s, _LONGEST_STEP_S)
         self._advanced_s = state.robot_time_s
         self.success.add(state.success_rate)
-        if state.robot_time_s < self._expires_s:
+        over_s = state.robot_time_s - self._expires_s
+        if over_s < 0:
             self._follower.follow(self._setpoint.at(state.robot_time_s), dt_s)
         else:
             self._follower.brake(dt_s)
-            if self._follower.at_rest:
-                self.phase = Phase.HOLDING  # the arm's loop ends the motion at rest by itself
-                return
+        dq = self._follower.velocity(state.q, state.q_d)
+        if over_s >= 0 and self._follower.at_rest and (over_s > _SETTLE_S or _still(dq) and _still(state.dq)):
+            self.phase = Phase.HOLDING  # the arm's loop ends the motion at rest by itself
+            return
         try:
-            self._driver.stream(self._follower.velocity(state.q, state.q_d))
+            self._driver.stream(dq)
         except ArmError as error:
             self._ended(error)
 
@@ -170,3 +174,7 @@ class Session:
         if phase is Phase.LOST:
             self._driver.disconnect()
         self._on_change(phase, why)
+
+
+def _still(dq: np.ndarray) -> bool:
+    return bool(np.abs(dq).max() < _STILL_RADPS)

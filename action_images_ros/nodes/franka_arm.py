@@ -38,21 +38,21 @@ from ..cell import Cell
 from ..control import FR3_LIMITS, Fr3Kinematics, LimitScales
 from ..errors import ActionImagesError, ArmError, ConfigError
 from ..ros import commands, qos
-from ..ros.graph import COMMAND_INTERFACES
+from ..ros.graph import ARM_GRIPPERS, COMMAND_INTERFACES
 from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
-from ..ros.managed import ManagedNode
+from ..ros.managed import Ending, ManagedNode
 from ..ros.messages import joint_state_message, pose_from_message
 from ..ros.monitor import Level, RateMonitor, Report, milliseconds
 from ..ros.parameters import parameter
 from ..ros.setpoint import nearest_joints, require_reachable
 from ..types import RobotState
 
-GRIPPERS = (*commands.GRIPPER, "none")
 _HEADROOM = (1.2, 1.5, 4.0)  # velocity, acceleration, jerk
 _DATASHEET_SHARE = 0.9
 _SPREAD_S = 0.02
 _REST_S = 2.0
+_RETRY_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ class FrankaArmParameters:
     command_interface: str = parameter(
         "joint_trajectory", "which command topic to listen to", choices=COMMAND_INTERFACES
     )
-    gripper_interface: str = parameter("position", "which gripper topic to listen to; none: no hand", choices=GRIPPERS)
+    gripper_interface: str = parameter(
+        "position", "which gripper topic to listen to; none: no hand", choices=ARM_GRIPPERS
+    )
     rate_hz: float = parameter(125.0, "joint states and streamed velocities a second", minimum=50.0, maximum=500.0)
     priority: int = parameter(
         12, "SCHED_FIFO priority of the loop, where the system allows it; 0 does not ask", minimum=0, maximum=90
@@ -72,6 +74,7 @@ class FrankaArmParameters:
         "enforce", "enforce: refuse a kernel without real time; ignore: for simulators", choices=REALTIME
     )
     connect_timeout_s: float = parameter(5.0, "for the arm, and for the gripper", minimum=0.5, maximum=60.0)
+    wait_s: float = parameter(0.0, "how long an arm that is not there yet is waited for", minimum=0.0, maximum=3600.0)
     command_timeout_s: float = parameter(
         0.1, "come to rest when a command has been over for so long and no newer one came", minimum=0.02, maximum=2.0
     )
@@ -106,7 +109,7 @@ class FrankaArmNode(ManagedNode):
                 torque_threshold_nm=p.torque_threshold_nm, force_threshold_n=p.force_threshold_n,
             )
         )  # fmt: skip
-        state = self._require_ready(self._driver.connect())
+        state = self._require_ready(self._connect())
         follower = Follower(FR3_LIMITS.scaled(scales), p.follower)
         self._session = Session(self._driver, state, follower, p.command_timeout_s, self._changed)
         if p.gripper_interface != "none":
@@ -114,6 +117,17 @@ class FrankaArmNode(ManagedNode):
         self._states = self.create_publisher(JointState, "/joint_states", qos.STATE)
         self._listen()
         self.create_service(Trigger, "franka_arm/reset", self._on_reset)
+
+    def _connect(self) -> ArmState:
+        end_s = time.monotonic() + self.parameters.wait_s
+        while True:
+            try:
+                return self._driver.connect()
+            except ArmError as error:
+                if time.monotonic() > end_s or "refused" not in str(error):
+                    raise
+            if self.ending.wait(_RETRY_S):
+                raise Ending
 
     def _require_ready(self, state: ArmState) -> ArmState:
         p = self.parameters

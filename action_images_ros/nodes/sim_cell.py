@@ -1,7 +1,7 @@
 """The simulated cell as a real one looks from outside: cameras, joint states, command topics.
 
-It moves only by its command topics and knows nothing of the policy. Three threads: callbacks, physics with
-joint states in real time, and rendering, which never delays the other two.
+It moves only by its command topics, or only by libfranka's protocol, and knows nothing of the policy. Three threads:
+callbacks, physics with joint states in real time, and rendering, which never delays the other two.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import Float64MultiArray, String
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
 
 from ..cell import Calibrated, Cell
 from ..control import Fr3Kinematics
@@ -30,14 +28,15 @@ from ..ros import commands, qos
 from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode
-from ..ros.messages import camera_info_message, image_message, joint_state_message, pose_from_message
+from ..ros.messages import camera_info_message, image_message, joint_state_message
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
-from ..ros.setpoint import JointSetpoint, nearest_joints, require_reachable
+from ..ros.setpoint import JointSetpoint
+from ..ros.sim_commands import SimCommands
 from ..ros.sim_faults import SimFaults
 from ..ros.sim_rendering import Exposure, RenderThread, SensorNoise
 from ..ros.sim_stage import CalibrationStage, PolicyStage, Stage
-from ..sim.cell import MAX_GRIPPER_WIDTH_M
+from ..sim import fci
 from ..sim.scene import Scene
 from ..sim.tasks import Judge, Outcome, Verdict, make_task
 
@@ -54,6 +53,11 @@ class SimCellParameters:
     cell: str = parameter("", "cell file; the simulated cameras are put where it says they are")
     calibration_scene: str = parameter(
         "", "file with true cameras, lenses and boards, to calibrate in; the cell file then tells only the arm's names"
+    )
+    arm_address: str = parameter(
+        "",
+        "loopback address on which libfranka's protocol is served; the arm then moves by nothing else, and its joint "
+        "states are the client's",
     )
     task: str = parameter("reach_target", "task of which scenes are drawn and judged")
     split: str = parameter("test", "scenes of training or of test", choices=("train", "test"))
@@ -81,6 +85,7 @@ class SimCellNode(ManagedNode):
         self._episode, self._verdict = -1, Verdict(Outcome.PENDING)
         self._judge: Judge | None = None
         self._settling: tuple[float, threading.Event] | None = None
+        self._served: fci.ServedArm | None = None
         self.diagnostics.add(self._report)
 
     def setup(self) -> None:
@@ -102,7 +107,12 @@ class SimCellNode(ManagedNode):
         self._names = commands.Names(arm.joints, arm.fingers, arm.base_frame)
         self._faults = SimFaults(self, self._kinematics.limits)
         self._advertise()
-        self._listen()
+        if p.arm_address:
+            self._served = fci.serve(self._sim, p.arm_address)
+        else:
+            SimCommands(
+                self, self._names, self._kinematics, self._setpoint, self._sim.set_gripper_target, self._command
+            )
         self.create_service(Trigger, "sim_cell/reset_scene", self._on_reset)
 
     def _advertise(self) -> None:
@@ -112,60 +122,11 @@ class SimCellNode(ManagedNode):
         self._states = self.create_publisher(JointState, "/joint_states", qos.STATE)
         self._verdicts = self.create_publisher(String, "sim_cell/verdict", qos.LATCHED)
 
-    def _listen(self) -> None:
-        arm, gripper = commands.ARM, commands.GRIPPER
-        joints, fingers = self._names.joints, self._names.fingers
-        listen = {
-            arm["joint_trajectory"]: lambda m: self._follow(
-                *commands.read_joint_trajectory(m, joints), commands.read_joint_velocities(m, joints)
-            ),
-            arm["joint_target"]: lambda m: self._jump(commands.read_joint_target(m, joints)),
-            arm["joint_positions"]: lambda m: self._jump(commands.read_values(m, 7, "joint positions")),
-            arm["cartesian_pose"]: self._on_pose,
-            gripper["position"]: lambda m: self._grip(
-                commands.read_values(m, 1, "gripper position")[0] * MAX_GRIPPER_WIDTH_M
-            ),
-            gripper["position_trajectory"]: lambda m: self._grip(
-                commands.read_joint_trajectory(m, fingers)[1][-1].sum()
-            ),
-        }
-        for interface, act in listen.items():
-            self.create_subscription(
-                interface.message, interface.topic, self._guarded(interface.topic, act), qos.COMMAND
-            )
-
-    def _guarded(self, topic: str, act):
-        """A bad command is refused, said, and changes nothing."""
-
-        def callback(msg: JointTrajectory | JointState | Float64MultiArray | PoseStamped) -> None:
-            try:
-                act(msg)
-            except ActionImagesError as error:
-                self.get_logger().warning(f"refused on {topic}: {error}", throttle_duration_sec=1.0)
-
-        return callback
-
-    def _follow(self, times_s: np.ndarray, q: np.ndarray, dq: np.ndarray | None) -> None:
-        require_reachable(self._kinematics.limits, q)
-        self._command(lambda now_s: self._setpoint.follow(times_s, q, now_s, dq))
-
-    def _jump(self, q: np.ndarray) -> None:
-        require_reachable(self._kinematics.limits, q)
-        self._command(lambda now_s: self._setpoint.jump(q, now_s))
-
     def _command(self, act: Callable[[float], None]) -> None:
         """Do it in the physics thread at the instant of its arrival; not while a new scene is being set up, when
         commands are for the old one."""
         if self._faults.hears:
             self._inbox.put((time.monotonic(), lambda at_s: act(at_s) if self._settling is None else None))
-
-    def _on_pose(self, msg: PoseStamped) -> None:
-        pose = pose_from_message(msg, self._names.base_frame)
-        self._jump(nearest_joints(self._kinematics, pose, self._setpoint.at(float("inf"))))
-
-    def _grip(self, width_m: float) -> None:
-        width_m = float(np.clip(width_m, 0.0, MAX_GRIPPER_WIDTH_M))
-        self._command(lambda now_s: self._sim.set_gripper_target(width_m))
 
     def start(self) -> None:
         p = self.parameters
@@ -176,7 +137,9 @@ class SimCellNode(ManagedNode):
         self._rendering, self._dropped = Window(200), 0
         self._noise = SensorNoise(p.noise_sd, p.seed)
         self._renderer = RenderThread(self._stage.mirror, self._publish_view, self._rendered, self.fail)
-        self._loop = DeadlineLoop("physics", 1.0 / p.state_rate_hz, self._tick, self.fail, p.priority)
+        period_s, work = (1.0 / p.state_rate_hz, self._tick) if self._served is None else (fci.CYCLE_S, self._cycle)
+        self._cycles = 0
+        self._loop = DeadlineLoop("physics", period_s, work, self.fail, p.priority)
         self._loop.start()
         self._renderer.start()
         self.get_logger().info(
@@ -191,13 +154,29 @@ class SimCellNode(ManagedNode):
             self._renderer.stop()
         self._loop = self._renderer = None
 
+    def teardown(self) -> None:
+        if self._served is not None:
+            self._served.close()
+        self._served = None
+
+    def _cycle(self, now_s: float) -> None:
+        """One millisecond of the robot; the cell's other business comes round with the joint states."""
+        self._served.cycle()
+        self._simulated_s += fci.CYCLE_S
+        self._cycles += 1
+        if self._cycles % round(1.0 / (fci.CYCLE_S * self.parameters.state_rate_hz)) == 0:
+            self._tick(now_s)
+
     def _tick(self, now_s: float) -> None:
         """One period of physics: commands, time, joint states, exposure, verdict."""
         while not self._inbox.empty():
             self._arrived.append(self._inbox.get())
-        self._advance(now_s)
+        if self._served is None:
+            self._advance(now_s)
+        else:
+            self._obey(now_s)
         stamp_ns = self.now_ns()
-        if self._faults.joint_states:
+        if self._served is None and self._faults.joint_states:
             state = self._faults.told(self._stage.reported(self._sim.robot_state(stamp_ns)))
             self._states.publish(joint_state_message(state, self._names.fingers))
             self._rates["joint_states"].tick(now_s)
@@ -289,13 +268,17 @@ class SimCellNode(ManagedNode):
                 "task": self.parameters.task,
                 "instruction": scene.instruction,
                 "wrong_instructions": list(scene.wrong_instructions),
+                "q_start": [float(x) for x in scene.q_start],
             }
         )
         return response
 
     def _apply(self, scene: Scene, now_s: float, done: threading.Event) -> None:
         self._scene = scene
-        self._sim.reset(scene)
+        if self._served is None:
+            self._sim.reset(scene)
+        else:
+            self._sim.change_scene(scene)
         self._setpoint.jump(self._sim.q, now_s)
         self._episode += 1
         self._judge = self._task.judge(scene, self.parameters.timeout_s)

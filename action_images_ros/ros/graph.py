@@ -20,10 +20,17 @@ from .paths import config_file
 
 PACKAGE = "action_images_ros"
 COMMAND_INTERFACES = ("joint_trajectory", "joint_target", "joint_positions", "cartesian_pose")
+ARM_GRIPPERS = ("position", "position_trajectory", "none")
+"""What franka_arm serves of GRIPPER_INTERFACES; the actions need a ROS 2 gripper node."""
+
 GRIPPER_INTERFACES = (
     "position", "finger_positions", "position_trajectory", "gripper_command", "franka_gripper", "none",
 )  # fmt: skip
 CAMERA_DRIVERS = ("pyrealsense2", "realsense_ros", "none")
+ARMS = ("topics", "libfranka")
+SIMULATED_ARM = "127.0.0.2"
+"""Where the simulated cell serves libfranka's protocol."""
+
 CONSOLES = ("none", "log", "web")
 
 
@@ -111,6 +118,8 @@ POLICY_ARGUMENTS = (
     Argument("engine", "auto", "inference engine; auto takes the fastest one installed"),
     Argument("command_interface", "joint_trajectory", "what the arm's controller listens to", COMMAND_INTERFACES),
     Argument("gripper_interface", "position", "what the gripper listens to", GRIPPER_INTERFACES),
+    Argument("arm", "topics", "libfranka: start franka_arm; topics: ros2_control or the simulated cell obeys", ARMS),
+    Argument("arm_address", "", "arm:=libfranka: address of the robot (FCI), such as 172.16.0.2; not with sim:=true"),
     Argument("cell", "", "cell file; default: config/cell.yaml of the package"),
     Argument("camera_driver", "none", "what to start for the cell's cameras; sim:=true starts none", CAMERA_DRIVERS),
     Argument("drift_monitor", "auto", "watch for knocked cameras; auto: unless sim:=true", ("auto", *_TRUTH)),
@@ -195,8 +204,12 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         ),
         *static_transforms(cell),
     ]
+    served = {}
+    if values["arm"] == "libfranka":
+        nodes.append(_arm_node(values, common))
+        served = {"arm_address": SIMULATED_ARM}
     if values["sim"] == "true":
-        nodes.insert(0, _node("sim_cell", {"cell": str(cell_path)}))
+        nodes.insert(0, _node("sim_cell", {"cell": str(cell_path), **served}))
     else:
         nodes = [*camera_nodes(values["camera_driver"], cell, cell_path), *nodes]
     if values["drift_monitor"] == "true" or (values["drift_monitor"], values["sim"]) == ("auto", "false"):
@@ -204,6 +217,25 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     if values["console"] == "web":
         nodes += console_nodes(values, str(cell_path), model)
     return _with_log_level(nodes, values["log_level"])
+
+
+def _arm_node(values: Mapping[str, str], common: Mapping[str, object]) -> NodeSpec:
+    simulated = values["sim"] == "true"
+    if simulated == bool(values["arm_address"]):
+        raise ConfigError(
+            "arm:=libfranka with sim:=true drives the simulated arm and takes no arm_address"
+            if simulated
+            else "arm:=libfranka needs arm_address:=<address of the robot>, such as 172.16.0.2"
+        )
+    one_of("gripper_interface with arm:=libfranka", values["gripper_interface"], ARM_GRIPPERS)
+    given = {
+        "address": SIMULATED_ARM if simulated else values["arm_address"],
+        "command_interface": values["command_interface"],
+        "gripper_interface": values["gripper_interface"],
+    }
+    if simulated:
+        given |= {"realtime": "ignore", "wait_s": 30.0}
+    return _node("franka_arm", common | given)
 
 
 def camera_nodes(driver: str, cell: Cell, cell_path: Path) -> tuple[NodeSpec, ...]:

@@ -59,7 +59,7 @@ class SimCell:
         fingers = [self._model.joint(name).id for name in FINGER_JOINTS]
         self._qpos, self._dofs = self._model.jnt_qposadr[ids], self._model.jnt_dofadr[ids]
         self._limits = self._model.jnt_range[ids]
-        self._finger_qpos = self._model.jnt_qposadr[fingers]
+        self._finger_qpos, self._finger_dofs = self._model.jnt_qposadr[fingers], self._model.jnt_dofadr[fingers]
         self._arm_ctrl = np.array([self._model.actuator(name).id for name in JOINTS])
         self._grip_ctrl = self._model.actuator(GRIPPER_ACTUATOR).id
         self._site = self._model.site(TCP_SITE).id
@@ -80,6 +80,11 @@ class SimCell:
     @property
     def q(self) -> np.ndarray:
         return self._data.qpos[self._qpos].copy()
+
+    @property
+    def joint_range(self) -> np.ndarray:
+        """(7, 2) rad: what the position servos can be told."""
+        return self._limits.copy()
 
     @property
     def gripper_width_m(self) -> float:
@@ -153,6 +158,14 @@ class SimCell:
         self._placed = tuple(self._props[thing.name] for thing in scene.objects)
         self._apply(scene.look)
         self.teleport(np.array(scene.q_start), scene.start_openness * MAX_GRIPPER_WIDTH_M)
+
+    def change_scene(self, scene: Scene) -> None:
+        """Like `reset`, but the arm stays as it is, in motion or not: a real one does not jump."""
+        data = self._data
+        held = data.qpos.copy(), data.qvel.copy(), data.ctrl.copy()
+        self.reset(scene)
+        arm, dofs = [*self._qpos, *self._finger_qpos], [*self._dofs, *self._finger_dofs]
+        data.qpos[arm], data.qvel[dofs], data.ctrl[:] = held[0][arm], held[1][dofs], held[2]
 
     def _apply(self, look: Look) -> None:
         for name, rgb in (("table", look.table_rgb), ("floor", look.floor_rgb), ("wall_back", look.wall_rgb),
