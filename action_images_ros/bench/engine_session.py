@@ -92,20 +92,19 @@ class Session:
         from ..model.wan.vae import WanVaeCodec
 
         size = "full" if self._args.model else self._args.size
-        dtypes = (torch.float32,) if self.device.type == "cpu" else (torch.bfloat16, torch.float32)
-        policies = [s for s in self.shapes if s.mode is Mode.POLICY]
-        for dtype in dtypes:
+        kinds = [(torch.float32, False)]
+        if self.device.type == "cuda":  # compilation last: it may take longer than everything else
+            kinds = [(torch.bfloat16, False), (torch.float32, False), (torch.bfloat16, True)]
+        for dtype, compiled in kinds:
             vae = attempt("VAE", lambda d=dtype: random_vae(size, d, self.device), faults)
             if vae is None:
                 return
-            for compiled in (False, True) if self.device.type == "cuda" and dtype is torch.bfloat16 else (False,):
-                label = f"{str(dtype).removeprefix('torch.')}{' compiled' if compiled else ''}"
-                if compiled:
-                    vae.decoder.compile()
-                    vae.encoder.compile()
-                for shape in policies:
-                    if not self._late(f"VAE {label}, {shape.name}"):
-                        yield from self._chunks(module, WanVaeCodec(vae), shape, label, variant)
+            label = f"{str(dtype).removeprefix('torch.')}{' compiled' if compiled else ''}"
+            if compiled:
+                vae.decoder.compile()
+            for shape in (s for s in self.shapes if s.mode is Mode.POLICY):
+                if not self._late(f"VAE {label}, {shape.name}"):
+                    yield from self._chunks(module, WanVaeCodec(vae), shape, label, variant)
 
     def _chunks(self, module, codec, shape: Shape, label: str, variant: str) -> Iterator[str]:
         faults, name = self.report["faults"], f"{shape.config.image_size[0]} px {label}"

@@ -38,6 +38,7 @@ class ResidentSampler:
         self.module, self.device = module, torch.device(device)
         self._capture = capture and self.device.type == "cuda"
         self._programs, self._conditionings = Recent(_PROGRAMS), Recent(_CONDITIONINGS)
+        self._attentions = Recent(_PROGRAMS)
 
     def sample(self, start: Canvas, given: Canvas, layout: CanvasLayout, conditioning: Conditioning,
                config: SamplerConfig, without: Conditioning | None = None) -> Canvas:
@@ -49,12 +50,17 @@ class ResidentSampler:
         if config.guidance_scale != 1.0 and without is None:
             raise ModelError(f"guidance_scale {config.guidance_scale} needs the conditioning without an instruction")
         shapes = (start.video.shape, start.action.shape)
-        with device_faults(self.device), torch.no_grad():
+        with device_faults(self.device), torch.no_grad(), self._attention(shapes)():
             told = self._on_device(conditioning)
             untold = None if config.guidance_scale == 1.0 else self._on_device(without)
             program = self._programs.get((*shapes, layout, config), lambda: _Program(
                 self.module, self.device, shapes, layout, config, (told, untold)))
             return program.run(start, given, (told, untold), self._capture)
+
+    def _attention(self, shapes: tuple):
+        """The context for the attention of this canvas: the fastest kernel first, where the transformer is large.
+        What is compiled in it keeps that kernel."""
+        return self._attentions.get(shapes, lambda: _attention(self.module, shapes, self.device))
 
     def _on_device(self, conditioning: Conditioning) -> Conditioning:
         return self._conditionings.get(conditioning, lambda: Conditioning(
@@ -75,7 +81,6 @@ class _Program:
         frames, batch = (shapes[0][2], shapes[1][2]), shapes[0][0]
         levels = [float(np.float32(s)) for s in sigmas[:-1]]
         self._conditionings = list(conditionings)
-        self._attention = _attention(module, shapes, device)
         self._steps = [None if c is None else make_steps(module, c, levels, batch, *frames) for c in conditionings]
 
     def run(self, start: Canvas, given: Canvas, conditionings: tuple, capture: bool) -> Canvas:
@@ -86,11 +91,9 @@ class _Program:
         for slot, value in zip(self._inputs, (start.video, start.action, given.video, given.action)):
             slot.write(value)
         if capture and self._graph is None:
-            with self._attention():
-                self._graph = _captured(self._loop, self._device)
+            self._graph = _captured(self._loop, self._device)
         if self._graph is None:
-            with self._attention():
-                self._loop()
+            self._loop()
         else:
             self._graph.replay()
         for slot in self._outputs:
@@ -141,7 +144,6 @@ class _Slot:
 
 
 def _attention(module, shapes: tuple, device: torch.device):
-    """The context for the attention of this canvas: the fastest kernel first, where the transformer is large."""
     transformer = getattr(module, "transformer", None)
     if transformer is None or device.type != "cuda":
         return nullcontext
@@ -162,7 +164,8 @@ def _captured(loop, device: torch.device) -> torch.cuda.CUDAGraph:
     torch.cuda.current_stream(device).wait_stream(side)
     torch.cuda.synchronize(device)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # other threads of a node may use the driver meanwhile
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         loop()
     return graph
 

@@ -14,7 +14,7 @@ class TorchDevice(ResidentSampler):
 
     def velocity(self, video: np.ndarray, action: np.ndarray, sigma: np.ndarray, conditioning: Conditioning):
         """Raises EngineError where the device has no memory left or fails."""
-        with device_faults(self.device), torch.no_grad():
+        with device_faults(self.device), torch.no_grad(), self._attention((video.shape, action.shape))():
             state = (torch.from_numpy(np.ascontiguousarray(x)).to(self.device) for x in (video, action, sigma))
             made = self.module.velocity(*state, self._on_device(conditioning))
         return tuple(None if x is None else x.float().cpu().numpy() for x in made)
