@@ -36,6 +36,7 @@ class Refusal(Enum):
 
     NOT_ENABLED = "not_enabled"
     NOT_READY = "not_ready"
+    MALFORMED = "malformed"
     UNSTAMPED = "unstamped"
     EMPTY = "empty"
     NOT_FINITE = "not_finite"

@@ -147,6 +147,10 @@ class Controller:
         self._apply(Event.CHUNK_ACCEPTED, "")
         return ChunkVerdict(True)
 
+    def on_unreadable_chunk(self) -> None:
+        """Count something that came in place of a chunk and could not be read as one."""
+        self._count(Refusal.MALFORMED.value)
+
     def _accept(self, chunk: ActionChunk, now_ns: int, now_s: float) -> None:
         if self._state not in ENABLED_STATES:
             raise ChunkRefused(Refusal.NOT_ENABLED, f"the controller is {self._state.value}; {self._remedy()}")

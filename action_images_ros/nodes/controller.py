@@ -224,6 +224,7 @@ class ControllerNode(ManagedNode):
             chunk = chunk_from_message(msg, self._names.base_frame)
         except ActionImagesError as error:
             self._last_refusal = str(error)
+            self._inbox.put(lambda _: self._controller.on_unreadable_chunk())
             self.get_logger().warning(f"targets refused: {error}", throttle_duration_sec=2.0)
             return
         self._inbox.put(lambda now_s: self._take(chunk, now_s))

@@ -4,7 +4,32 @@ import os
 import signal
 import time
 
+import numpy as np
 from graph_support import controller_state, play, running_graph, verdict_of
+from trajectory_msgs.msg import MultiDOFJointTrajectory
+
+from action_images_ros.ros import qos
+from action_images_ros.ros.messages import chunk_message
+from action_images_ros.types import ActionChunk
+
+
+def send_what_is_no_chunk(operator):
+    """A pose that is not finite, and a frame that nobody knows."""
+    publisher = operator.node.create_publisher(MultiDOFJointTrajectory, "targets", qos.TARGETS)
+    operator.until(lambda: publisher.get_subscription_count() >= 1, "the controller", 10.0)
+    chunk = ActionChunk.from_poses(np.repeat(np.eye(4)[None], 3, 0), np.ones(3), 1, 0.4)
+    nan, elsewhere = chunk_message(chunk, "fr3_link0"), chunk_message(chunk, "elsewhere")
+    nan.points[1].transforms[0].translation.x = float("nan")
+    for msg in (nan, elsewhere):
+        publisher.publish(msg)
+        operator.spin_for(0.1)
+
+
+def test_targets_that_are_no_chunk_are_refused_said_and_counted(cell_file, model_directory, tmp_path):
+    with running_graph(cell_file, model_directory, tmp_path) as (_, operator, watch, _, _):
+        send_what_is_no_chunk(operator)
+        operator.until(lambda: operator.value("controller: control", "chunks_malformed") == 2, "both counted", 10.0)
+        assert "elsewhere" in operator.diagnostics["controller: control"]["last_refusal"]
 
 
 def test_a_killed_decoder_makes_the_arm_hold(cell_file, model_directory, tmp_path):
