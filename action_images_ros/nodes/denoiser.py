@@ -173,7 +173,7 @@ class DenoiserNode(ManagedNode):
         """What keeps the first chunk from being made, besides the instruction."""
         for view in self._cell.views:
             if not self._sync.statistics[view.name].received:
-                return f"view {view.name}: no image on {view.image_topic}; start its camera or correct the cell file"
+                return f"view {view.name}: no image on {view.image_topic}; start its driver or correct the cell file"
             if view.name not in self._infos:
                 return f"view {view.name}: no camera_info on {view.info_topic}; have its driver publish it"
         if self._history.newest is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from ..camera_settings import Depth, SyncRole
-from ..cell import Cell, View
+from ..cell import Calibrated, Cell, View
 from ..errors import ConfigError, one_of
 from ..geometry.se3 import quat_from_matrix
 from .cells import policy_cell
@@ -158,6 +158,7 @@ RECORD_ARGUMENTS = (
 CALIBRATION_ARGUMENTS = (
     Argument("sim", "false", "calibrate the simulated cell of config/sim_calibration", _TRUTH),
     Argument("cell", "", "cell file: topics and serial numbers of the cameras; default: config/cell.yaml"),
+    Argument("camera_driver", "none", "what to start for the cell's cameras; sim:=true starts none", CAMERA_DRIVERS),
     Argument("gripper_board", "", "board on the gripper, e.g. charuco:6x4:45/31mm:4X4_50"),
     Argument("table_board", "", "board on the table, e.g. charuco:7x5:45/31mm:4X4_50+20"),
     Argument("wrist", "", "cameras on the arm: NAME=TOPIC@SERIAL, commas between several"),
@@ -168,6 +169,16 @@ CALIBRATION_ARGUMENTS = (
     Argument("intrinsics", "checked", "what is done about lenses", ("fixed", "checked", "estimated")),
     Argument("out", "", "folder for the result; default: calibrations/<date> in the working directory"),
     Argument("console", "none", "log: the nodes' output on the screen as well as in the log files", ("none", "log")),
+)
+
+DEMONSTRATION_ARGUMENTS = (
+    Argument("cell", "", "cell file; default: config/cell.yaml of the package"),
+    Argument("out", "recordings", "directory in which each recording gets one of its own"),
+    Argument("task", "reach_target", "task of the simulated cell and of its expert"),
+    Argument("split", "train", "scenes of training or of test", ("train", "test")),
+    Argument("seed", "0", "seed of the scenes"),
+    Argument("speed_factor", "1.0", "playback speed of the expert's motion"),
+    Argument("images", "raw", "jpeg stores camera images as CompressedImage", ("raw", "jpeg")),
 )
 
 
@@ -348,7 +359,8 @@ def calibration_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     }
     calibrator = _node("calibrator", parameters)
     if not sim:
-        return (calibrator,)
+        path = Path(parameters["cell"])
+        return (*camera_nodes(values["camera_driver"], Cell.load(path, Calibrated.OPTIONAL), path), calibrator)
     camera = {"cell": parameters["cell"], "calibration_scene": str(scene), "camera_rate_hz": 2.0}
     return (_node("sim_cell", camera), calibrator)
 
@@ -361,11 +373,32 @@ SIM_RIG = {
 """Boards and wrist camera of config/sim_calibration."""
 
 
+def demonstration_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+    """The graph of `record_demo.launch.py`: the simulated cell, its expert in place of a policy, and the recorder.
+
+    Recordings have no pre-roll: it would be of the scene before.
+    """
+    values = read_arguments(DEMONSTRATION_ARGUMENTS, given)
+    shared = {k: values[k] for k in ("cell", "task", "split", "seed")}
+    (sim,) = sim_graph(shared)
+    scene = {k: sim.parameters[k] for k in ("cell", "task", "split", "seed")}
+    speed = _number("speed_factor", values["speed_factor"], float)
+    recorder = record_graph({"cell": values["cell"], "out": values["out"], "images": values["images"]})
+    recorder = with_parameters(recorder, {"recorder": {"pre_roll_s": 0.0}})
+    return (
+        sim,
+        _node("controller", {"cell": scene["cell"], "speed_factor": speed}),
+        _node("expert", scene),
+        *recorder,
+    )
+
+
 GRAPHS: dict[str, tuple[tuple[Argument, ...], Callable[[Mapping[str, str]], tuple[NodeSpec, ...]]]] = {
     "policy": (POLICY_ARGUMENTS, policy_graph),
     "sim_cell": (SIM_ARGUMENTS, sim_graph),
     "calibrate_cameras": (CALIBRATION_ARGUMENTS, calibration_graph),
     "record": (RECORD_ARGUMENTS, record_graph),
+    "record_demo": (DEMONSTRATION_ARGUMENTS, demonstration_graph),
 }
 """Name in `action-images up NAME` -> its arguments and what builds it."""
 

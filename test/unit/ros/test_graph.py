@@ -11,8 +11,8 @@ from rclpy.node import Node
 from action_images_ros.cell import Cell
 from action_images_ros.errors import ConfigError
 from action_images_ros.geometry.se3 import make, matrix_from_quat
+from action_images_ros.ros.graph import GRAPHS, NodeSpec, policy_graph, read_arguments, sim_graph, with_parameters
 from action_images_ros.ros.graph import POLICY_ARGUMENTS as ARGUMENTS
-from action_images_ros.ros.graph import NodeSpec, policy_graph, read_arguments, sim_graph, with_parameters
 from action_images_ros.ros.paths import config_file
 
 VALUES = {
@@ -82,6 +82,11 @@ def test_the_chosen_driver_is_started_for_every_camera_of_the_cell(real_cell):
     assert names(camera_driver="pyrealsense2")[:2] == ["camera_driver", "denoiser"]
     assert names(camera_driver="realsense_ros")[:3] == ["left", "right", "denoiser"]
     assert names(camera_driver="pyrealsense2", sim="true")[:2] == ["sim_cell", "denoiser"]
+    graph = policy_graph({"cell": real_cell, "camera_driver": "pyrealsense2"})
+    told = {n.parameters["cell"] for n in graph if n.package == "action_images_ros"}
+    started = GRAPHS["calibrate_cameras"][1]({"cell": real_cell, "camera_driver": "pyrealsense2"})
+    assert [n.name for n in started] == ["camera_driver", "calibrator"]
+    assert told == {real_cell}  # the driver knows the cameras from the same file as everybody else
     with pytest.raises(ConfigError, match="legal: none, pyrealsense2, realsense_ros"):
         names(camera_driver="v4l")
 
