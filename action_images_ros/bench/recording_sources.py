@@ -1,6 +1,6 @@
 """The cell that `bench recording` records: cameras and an arm as publishers, and a list of everything they sent.
 
-A process of its own: `python -m action_images_ros.bench.recording_sources CELL TRUTH --rate 30`. Ends on
+Cameras and arm are a process each: `python -m action_images_ros.bench.recording_sources cameras CELL TRUTH`. Ends on
 SIGTERM and then writes TRUTH: for every topic [stamp in ns, CRC-32 of the content].
 """
 
@@ -35,6 +35,7 @@ _NOISE_SD = 2.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["cameras", "arm"])
     parser.add_argument("cell", type=Path)
     parser.add_argument("truth", type=Path)
     parser.add_argument("--rate", type=float, default=30.0)
@@ -45,54 +46,53 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    sources = Sources(Cell.load(args.cell))
-    loops = [
-        DeadlineLoop("cameras", 1.0 / args.rate, sources.expose, lambda error: ended.set()),
-        DeadlineLoop("arm", 1.0 / args.joint_rate, sources.report, lambda error: ended.set()),
-    ]
-    for loop in loops:
-        loop.start()
+    sources = Cameras(Cell.load(args.cell)) if args.what == "cameras" else Arm(Cell.load(args.cell))
+    rate_hz = args.rate if args.what == "cameras" else args.joint_rate
+    loop = DeadlineLoop(args.what, 1.0 / rate_hz, sources.send, lambda error: ended.set())
+    loop.start()
     ended.wait()
-    for loop in loops:
-        loop.stop()
-    args.truth.write_text(json.dumps({"sent": sources.sent, "skipped": [loop.skipped for loop in loops]}))
+    loop.stop()
+    args.truth.write_text(json.dumps({"sent": sources.sent, "skipped": loop.skipped}))
     rclpy.try_shutdown()
     return 0
 
 
-class Sources:
+class Cameras:
     def __init__(self, cell: Cell) -> None:
-        self._node, self._cell = Node("sources"), cell
+        self._node, self._cell = Node("cameras"), cell
         self._pictures = {v.name: pictures(cell, v.name) for v in cell.views}
         create = self._node.create_publisher
         self._images = {v.name: create(Image, v.image_topic, qos.IMAGE_OUT) for v in cell.views}
         self._infos = {v.name: create(CameraInfo, v.info_topic, qos.STATE) for v in cell.views}
-        self._states = create(JointState, "/joint_states", qos.STATE)
-        self._instruction = create(String, "instruction", qos.LATCHED)
-        self._instruction.publish(String(data="reach the red ball"))
         self.sent: dict[str, list[tuple[int, int]]] = {}
         self._count = 0
 
-    def expose(self, now_s: float) -> None:
+    def send(self, now_s: float) -> None:
         self._count += 1
         for view in self._cell.views:
             stamp_ns = time.time_ns()
             kept = self._pictures[view.name]
             picture = kept[self._count % len(kept)]
             picture[0, :3].reshape(-1)[:8] = np.frombuffer(np.int64(stamp_ns).tobytes(), np.uint8)
-            self._note(view.image_topic, stamp_ns, picture)
+            self.sent.setdefault(view.image_topic, []).append((stamp_ns, zlib.crc32(picture)))
             self._images[view.name].publish(image_message(picture, "rgb8", stamp_ns, view.frame_id))
             self._infos[view.name].publish(camera_info_message(view.camera, stamp_ns, view.frame_id))
 
-    def report(self, now_s: float) -> None:
+
+class Arm:
+    def __init__(self, cell: Cell) -> None:
+        self._node, self._cell = Node("arm"), cell
+        self._states = self._node.create_publisher(JointState, "/joint_states", qos.STATE)
+        self._instruction = self._node.create_publisher(String, "instruction", qos.LATCHED)
+        self._instruction.publish(String(data="reach the red ball"))
+        self.sent: dict[str, list[tuple[int, int]]] = {"/joint_states": []}
+
+    def send(self, now_s: float) -> None:
         stamp_ns = time.time_ns()
         q = 0.3 * np.sin(now_s + np.arange(7))
         state = RobotState(q, np.cos(now_s + np.arange(7)), 0.04, stamp_ns, self._cell.arm.joints)
-        self._note("/joint_states", stamp_ns, q)
+        self.sent["/joint_states"].append((stamp_ns, zlib.crc32(q)))
         self._states.publish(joint_state_message(state, self._cell.arm.fingers))
-
-    def _note(self, topic: str, stamp_ns: int, content: np.ndarray) -> None:
-        self.sent.setdefault(topic, []).append((stamp_ns, zlib.crc32(content)))
 
 
 def pictures(cell: Cell, view: str) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """Record the running graph: cameras, joints, commands, targets, action images, instruction, marks.
 
   action-images record --cell cell.yaml --out recordings       keys (or words on stdin): see below
+  action-images record --expert 50 --out recordings            the simulated cell's expert, an episode a recording
   action-images record --repair recordings/20260526-143000     mend a recording that was cut off
   action-images record --audit recordings/20260526-143000      rates, gaps, ages, lost messages of a recording
 
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ActionImagesError
+from . import expert_recording
 
 _KEYS = {" ": ("toggle",), "s": ("success", "stop"), "f": ("failure", "stop"), "d": ("discard",), "q": ("quit",)}
 _START_S = 30.0
@@ -28,6 +30,7 @@ _STATUS_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    expert_recording.add_arguments(parser)
     parser.add_argument("--cell", default="", help="cell file (default: config/cell.yaml of the package)")
     parser.add_argument("--out", type=Path, default=Path("recordings"), help="where recordings go (%(default)s)")
     parser.add_argument("--calibration", default="", help="calibration file to put into every bag")
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         return _repair(args)
     if args.audit:
         return _audit(args)
-    return _record(args)
+    return expert_recording.record_expert(args) if args.expert else _record(args)
 
 
 def _repair(args: argparse.Namespace) -> int:

@@ -21,7 +21,8 @@ from action_images_ros.ros.parameters import specs
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILES = {"policy": "franka_policy.launch.py", "sim_cell": "sim_cell.launch.py",
-                "calibrate_cameras": "calibrate_cameras.launch.py", "record": "record.launch.py"}
+                "calibrate_cameras": "calibrate_cameras.launch.py", "record": "record.launch.py",
+                "record_demo": "record_demo.launch.py"}
 CASES = {
     "policy": [
         {},
@@ -35,6 +36,7 @@ CASES = {
         {"camera_driver": "pyrealsense2"},
         {"camera_driver": "realsense_ros"},
     ],
+    "record_demo": [{}, {"seed": "7", "task": "reach_target", "images": "jpeg"}],
     "record": [{}, {"out": "/some where/bags", "images": "jpeg", "pre_roll_s": "5", "pattern": "/a.*"}],
     "calibrate_cameras": [{"sim": "true"}, {"gripper_board": "charuco:6x4:45/31mm:4X4_50", "poses": "12"}],
     "sim_cell": [{}, {"seed": "7", "split": "train", "camera_rate_hz": "5", "log_level": "debug"}],
