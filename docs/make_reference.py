@@ -1,23 +1,30 @@
-"""Writes docs/reference/: what nodes, launch files and commands take, from the code that takes it."""
+"""Writes docs/reference/: what nodes, launch files and commands take, from the code that takes it; and, with --policy,
+config/sros2_policy.xml."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from action_images_ros import cli, nodes
+from action_images_ros.ros import sros2
 from action_images_ros.ros.graph import GRAPHS, Argument
+from action_images_ros.ros.interface import INTERFACE, Kind
 from action_images_ros.ros.parameters import ParameterSpec, specs
 
 OUT = Path(__file__).parent / "reference"
 
 
 def main() -> None:
+    if "--policy" in sys.argv[1:]:
+        (OUT.parents[1] / "config/sros2_policy.xml").write_text(sros2.policy(), encoding="utf-8")
     OUT.mkdir(exist_ok=True)
-    pages = {"parameters.md": parameters(), "launch.md": launch(), "commands.md": commands()}
+    pages = {"parameters.md": parameters(), "launch.md": launch(), "commands.md": commands(),
+             "interface.md": interface()}
     for name, text in pages.items():
         (OUT / name).write_text(text, encoding="utf-8")
 
@@ -45,6 +52,18 @@ def parameter_row(spec: ParameterSpec) -> tuple[str, ...]:
     if spec.minimum is not None or spec.maximum is not None:
         legal = f"{'' if spec.minimum is None else spec.minimum} … {'' if spec.maximum is None else spec.maximum}"
     return f"`{spec.name}`", spec.kind.__name__, f"`{spec.default!r}`", legal, spec.description
+
+
+def interface() -> str:
+    """Topics and services."""
+    out = ["# ROS interface\n\nNames are relative to the graph's namespace and can be remapped; those that begin with "
+           "a slash are not relative.\n"]
+    for kind, head in ((Kind.TOPIC, ("topic", "type", "from", "to", "meaning")),
+                       (Kind.SERVICE, ("service", "type", "served by", "called by", "meaning"))):
+        rows = [(f"`{e.name}`", e.type_name, ", ".join(e.from_), ", ".join(e.to),
+                 e.meaning + (f" (where {e.when})" if e.when else "")) for e in INTERFACE if e.kind is kind]
+        out.append(f"\n## {head[0].capitalize()}s\n\n" + _table(head, rows))
+    return "".join(out)
 
 
 def launch() -> str:
