@@ -25,16 +25,12 @@ def send_what_is_no_chunk(operator):
         operator.spin_for(0.1)
 
 
-def test_targets_that_are_no_chunk_are_refused_said_and_counted(cell_file, model_directory, tmp_path):
-    with running_graph(cell_file, model_directory, tmp_path) as (_, operator, watch, _, _):
+def test_bad_targets_are_counted_and_a_killed_decoder_makes_the_arm_hold(cell_file, model_directory, tmp_path):
+    with running_graph(cell_file, model_directory, tmp_path) as parts:
+        runner, operator, watch, _, _ = parts
         send_what_is_no_chunk(operator)
         operator.until(lambda: operator.value("controller: control", "chunks_malformed") == 2, "both counted", 10.0)
         assert "elsewhere" in operator.diagnostics["controller: control"]["last_refusal"]
-
-
-def test_a_killed_decoder_makes_the_arm_hold(cell_file, model_directory, tmp_path):
-    with running_graph(cell_file, model_directory, tmp_path) as parts:
-        runner, operator, watch, _, _ = parts
         play(parts)
         began_s = time.monotonic()
         operator.until(lambda: watch.travel_rad(began_s) > 0.1, "motion", 30.0)
