@@ -42,6 +42,8 @@ def edited(cell_file, tmp_path, old: str, new: str):
         ("controller", {"gripper_interface": "franka_gripper"}, "not installed"),
         ("controller", {"wait_s": 1.0}, "waited 1 s: no joint states"),
         ("decoder", {"model": "/nope"}, "is not a model directory"),
+        ("console", {"urdf": "/nope.urdf"}, "name the URDF of the arm"),
+        ("console", {"host": "no.such.host.invalid", "scene": False}, "cannot listen on no.such.host.invalid"),
         ("sim_cell", {"task": "fly"}, "task is 'fly'; legal: reach_target"),
         ("denoiser", {"model": "/nope"}, "does not exist"),
     ],
