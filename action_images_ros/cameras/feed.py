@@ -12,6 +12,9 @@ from .clock import ClockReport, DeviceClock
 from .frames import Camera, CameraDescription, CameraFrame, RawFrame
 from .gate import FrameGate, Gated
 
+_FIRST_S = 5.0
+_RESET_AFTER = 2
+
 
 class FeedState(str, Enum):
     OPENING = "opening"
@@ -41,7 +44,7 @@ class Backoff:
 
 @dataclass(frozen=True)
 class FeedReport:
-    """attempts: to reopen since it was lost; connections: how often it was opened; reason: why it is lost."""
+    """attempts: to open it since its last frame; connections: how often it was opened; reason: why it is lost."""
 
     state: FeedState
     reason: str
@@ -55,7 +58,11 @@ class FeedReport:
 
 class CameraFeed:
     """open_camera: opens the device, CameraError where it cannot be; deliver: takes every new frame, in the thread that
-    calls `run`; now_ns: host time; silent_s: without a frame for so long, the camera is lost."""
+    calls `run`; now_ns: host time; silent_s: without a new frame for so long, the camera is lost (its first frame may
+    take 5 s).
+
+    A device that is there but gave no frame at all, twice, is reset.
+    """
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class CameraFeed:
         self._depth_number, self._given = -1, (-1, 0)
         self._camera: Camera | None = None
         self._state, self._reason, self._attempts, self._connections = FeedState.OPENING, "", 0, 0
+        self._barren = 0
         self.description: CameraDescription | None = None
 
     def open(self) -> CameraDescription:
@@ -83,7 +91,6 @@ class CameraFeed:
         self._gate.begin()
         self._clock.begin()
         self._depth_number, self._given = -1, (-1, 0)
-        self._state, self._reason, self._attempts = FeedState.STREAMING, "", 0
         return self.description
 
     def run(self, stop: threading.Event) -> None:
@@ -120,31 +127,42 @@ class CameraFeed:
 
     def _reopen(self, stop: threading.Event) -> bool:
         """False: `stop` came first."""
-        pause_s = self._backoff.pause_s(0) if self._connections else 0.0
-        while not stop.wait(pause_s):
+        while not stop.wait(self._backoff.pause_s(self._attempts) if self._connections or self._attempts else 0.0):
+            self._attempts += 1
             try:
                 self.open()
                 return True
             except CameraError as error:
                 self._reason = str(error)
-                self._attempts += 1
-                pause_s = self._backoff.pause_s(self._attempts)
         return False
 
     def _read(self, stop: threading.Event) -> None:
         """Until the camera is silent, fails, or `stop`."""
+        heard, new_ns = False, self._now_ns()
         while not stop.is_set():
+            patience_s = self._silent_s if heard else max(self._silent_s, _FIRST_S)
             try:
-                raw = self._camera.read(self._silent_s)
+                raw = self._camera.read(patience_s)
+                frame = None if raw is None else self._checked(raw)
+                now_ns = self._now_ns()
+                if frame is not None:
+                    heard, new_ns = True, now_ns
+                    self._state, self._reason, self._attempts, self._barren = FeedState.STREAMING, "", 0, 0
+                    self._deliver(frame)
+                elif raw is None or now_ns - new_ns > 1e9 * patience_s:
+                    return self._lose(f"no {'' if raw is None else 'new '}frame for {patience_s:g} s", heard)
             except CameraError as error:
-                self._state, self._reason = FeedState.LOST, str(error)
-                return
-            if raw is None:
-                self._state, self._reason = FeedState.LOST, f"no frame for {self._silent_s:g} s"
-                return
-            frame = self._checked(raw)
-            if frame is not None:
-                self._deliver(frame)
+                return self._lose(str(error), heard)
+
+    def _lose(self, reason: str, heard: bool) -> None:
+        self._state, self._reason = FeedState.LOST, reason
+        self._barren = 0 if heard else self._barren + 1
+        if self._barren >= _RESET_AFTER:
+            self._barren = 0
+            try:
+                self._camera.reset()
+            except CameraError as error:
+                self._reason = f"{reason}; its reset failed: {error}"
 
     def _checked(self, raw: RawFrame) -> CameraFrame | None:
         now_ns, restarts = self._now_ns(), self._clock.restarts

@@ -66,4 +66,7 @@ class Camera(Protocol):
     def read(self, timeout_s: float) -> RawFrame | None:
         """The newest frame, waiting for one at most so long; None when none came."""
 
+    def reset(self) -> None:
+        """Have the device start anew, as if it had been unplugged; `close` comes next."""
+
     def close(self) -> None: ...

@@ -134,6 +134,7 @@ class RealSenseCamera:
                 f"camera {self._serial} does not start: {error}. Is another program using it (realsense-viewer, "
                 "realsense-ros)?"
             ) from error
+        self._device = device
         self.description = describe(device, profile.get_stream(rs.stream.color).as_video_stream_profile())
 
     def read(self, timeout_s: float) -> RawFrame | None:
@@ -142,6 +143,13 @@ class RealSenseCamera:
             return raw_frame(frames, self._align) if came else None
         except RuntimeError as error:
             raise CameraError(f"camera {self._serial}: {error}") from error
+
+    def reset(self) -> None:
+        try:
+            if not self._device.is_playback():
+                self._device.hardware_reset()
+        except RuntimeError as error:
+            raise CameraError(f"camera {self._serial} cannot be reset: {error}") from error
 
     def close(self) -> None:
         try:
