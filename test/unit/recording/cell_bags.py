@@ -73,7 +73,7 @@ def picture(view: int, k: int, size=SIZE) -> np.ndarray:
 
 @dataclass
 class Recipe:
-    """What is in a bag. gap: pictures between these times (s) are missing; late: seconds after the stamp at which things
+    """What is in a bag. gap: pictures between these times (s) are missing; late: s after the stamp at which things
     arrive."""
 
     seconds: float = 4.0
