@@ -4,6 +4,8 @@
   action-images calibrate --images DIR --cell cell.yaml --board gripper=charuco:6x4:45/31mm:4X4_50 \\
       --out calibration.yaml --report report.html --write-cell calibrated_cell.yaml
 
+  action-images calibrate --bag RECORDING --cell cell.yaml ...     # a pose for every rest of the arm
+
 DIR holds one folder of pictures a view (DIR/left/00.png) and joints.csv (pose,q1,...,q7 in rad).
 """
 
@@ -23,13 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..calibration import Correction, Intrinsics
 
     parser.add_argument("--images", type=Path, help="folder of pictures and joints")
+    parser.add_argument("--bag", type=Path, help="recording with cameras and joint states, instead of --images")
     parser.add_argument("--cell", type=Path, help="cell file: names, serials and intrinsics of the fixed cameras")
     parser.add_argument(
         "--wrist",
         action="append",
         default=[],
         metavar="VIEW=FILE",
-        help="a camera on the arm; FILE: YAML with serial, K, image_size, distortion",
+        help="a camera on the arm; FILE: YAML with serial, K, image_size, distortion, topic",
     )
     parser.add_argument(
         "--board",
@@ -65,10 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.calibrate_command == "board":
         return _print_board(args)
-    for name in ("images", "cell", "out"):
+    if args.images is not None and args.bag is not None:
+        raise CalibrationError("--images and --bag are both given; give one")
+    for name in ("cell", "out") if args.bag else ("images", "cell", "out"):
         if getattr(args, name) is None:
             raise CalibrationError(
-                f"--{name} is missing; action-images calibrate needs --images, --cell, --board and --out"
+                f"--{name} is missing; action-images calibrate needs --images (or --bag), --cell, --board and --out"
             )
     return _calibrate(args)
 
@@ -92,13 +97,19 @@ def _calibrate(args: argparse.Namespace) -> int:
     from ..calibration.folder import read_samples
     from ..calibration.report import html_report
     from ..calibration.store import StoredCalibration, calibrated_cell
-    from ..cell import Cell
+    from ..cell import Calibrated, Cell
     from ..control.kinematics import Fr3Kinematics
 
-    cell, arm = Cell.load(args.cell), Fr3Kinematics()
-    rig = _rig(args, cell)
+    cell, arm = Cell.load(args.cell, Calibrated.OPTIONAL), Fr3Kinematics()
+    rig, topics = _rig(args, cell)
     samples, images = [], {view: {} for view in rig.cameras}
-    for sample, pictures in read_samples(args.images, rig):
+    if args.bag:
+        from .calibrate_bag import bag_samples
+
+        found = bag_samples(args.bag, rig, topics, cell.arm)
+    else:
+        found = read_samples(args.images, rig)
+    for sample, pictures in found:
         samples.append(sample)
         for view, picture in pictures.items():
             images[view][sample.name] = picture
@@ -125,15 +136,24 @@ def _rig(args: argparse.Namespace, cell):
     from ..calibration import Board, BoardMount, CameraMount, Rig, RigBoard, RigCamera
     from ..yaml_tree import load_yaml
 
-    cameras = {
-        v.name: RigCamera(CameraMount.EYE_TO_HAND, v.serial, v.camera.K, v.camera.image_size, v.camera.distortion)
-        for v in cell.views
+    topics = {v.name: v.topic for v in cell.views}
+    lenses = {
+        v.name: (v.camera.K, v.camera.image_size, v.camera.distortion) for v in cell.views if v.camera is not None
     }
+    if args.bag:
+        from .calibrate_bag import bag_lenses
+
+        lenses = bag_lenses(args.bag, topics) | lenses
+    for v in cell.views:
+        if v.name not in lenses:
+            raise CalibrationError(f"view {v.name}: no lens; write K and image_size in {args.cell}")
+    cameras = {v.name: RigCamera(CameraMount.EYE_TO_HAND, v.serial, *lenses[v.name]) for v in cell.views}
     for text in args.wrist:
         view, _, path = text.partition("=")
         if not path:
             raise CalibrationError(f"--wrist is {text!r}; write VIEW=FILE, e.g. wrist=wrist.yaml")
-        m = load_yaml(path).mapping(("serial", "K", "image_size"), ("distortion",))
+        m = load_yaml(path).mapping(("serial", "K", "image_size"), ("distortion", "topic"))
+        topics[view] = m["topic"].text() if "topic" in m else f"/camera/{view}"
         distortion = [d.number() for d in m["distortion"].items()] if "distortion" in m else []
         cameras[view] = RigCamera(
             CameraMount.EYE_IN_HAND,
@@ -150,7 +170,7 @@ def _rig(args: argparse.Namespace, cell):
                 f"--board is {text!r}; write gripper=PATTERN or table=PATTERN, e.g. gripper=charuco:6x4:45/31mm:4X4_50"
             )
         boards[mount] = RigBoard(BoardMount(mount), Board.parse(pattern))
-    return Rig(cameras, boards, args.arm)
+    return Rig(cameras, boards, args.arm), topics
 
 
 def _summary(stored) -> dict:

@@ -46,6 +46,8 @@ def edited(cell_file, tmp_path, old: str, new: str):
         ("console", {"host": "no.such.host.invalid", "scene": False}, "cannot listen on no.such.host.invalid"),
         ("sim_cell", {"task": "fly"}, "task is 'fly'; legal: reach_target"),
         ("denoiser", {"model": "/nope"}, "does not exist"),
+        ("calibrator", {"poses": 12}, "needs a board: gripper_board or table_board"),
+        ("drift_monitor", {"robot": "/nope.urdf"}, "is no URDF that can be read"),
     ],
     ids=lambda v: v if isinstance(v, str) else next(iter(v)),
 )
@@ -58,6 +60,15 @@ def test_a_malformed_cell_file_names_key_and_line(cell_file, tmp_path):
     path = edited(cell_file, tmp_path, "  right:", "  middle: 7\n  right:")
     status, line = ended(node("controller", path))
     assert status == 2 and f"{path}:" in line and "views.middle" in line
+
+
+@pytest.mark.parametrize("name", ["denoiser", "decoder", "controller"])
+def test_a_calibration_worse_than_the_limit_is_refused(cell_file, model_directory, tmp_path, name):
+    path = edited(cell_file, tmp_path, "reproj_rms_px: 0.0", "reproj_rms_px: 1.7")
+    parameters = {} if name == "controller" else {"model": str(model_directory)}
+    status, line = ended(node(name, path, **parameters))
+    assert status == 2 and "must not start" in line
+    assert "view left: reprojection is 1.70 px, this cell's limit is 1 px" in line and "calibrate" in line
 
 
 def test_a_model_for_another_number_of_views_is_refused(cell_file, model_directory, tmp_path):

@@ -154,3 +154,59 @@ def test_boards_are_printed(tmp_path, capsys):
 def test_the_saved_rig_is_what_the_command_reads(taken, true_cell):
     lens = yaml.safe_load((taken[0] / "wrist.yaml").read_text())
     np.testing.assert_allclose(np.reshape(lens["K"], (3, 3)), true_cell.rig.cameras["wrist"].K)
+
+
+def _bag(folder, true_cell, path):
+    """The pictures as a recording: at each pose the arm rests for a second, and moves for half a second in between."""
+    from rosbags.typesys import Stores, get_typestore
+
+    from action_images_ros.calibration.folder import read_joints
+    from action_images_ros.recording.bag_writer import BagWriter, TopicSpec
+
+    store, bag, began = get_typestore(Stores.ROS2_JAZZY), BagWriter(path, []), 1_700_000_000_000_000_000
+    names = [*(f"fr3_joint{i}" for i in range(1, 8)), "fr3_finger_joint1", "fr3_finger_joint2"]
+
+    def make(kind, stamp_ns, **fields):
+        t = store.types
+        stamp = t["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
+        header = t["std_msgs/msg/Header"](stamp=stamp, frame_id="")
+        return store.serialize_cdr(t[kind](header=header, **fields), kind).tobytes()
+
+    def write(topic, kind, stamp_ns, **fields):
+        bag.add_topic(TopicSpec(topic, kind))
+        bag.write(topic, 0, stamp_ns, stamp_ns, make(kind, stamp_ns, **fields))
+
+    rows = list(read_joints(folder).items())
+    for k in range(75 * len(rows)):
+        pose, step = divmod(k, 75)
+        now = began + 20_000_000 * k
+        q = rows[pose][1]["q"] + (0.05 * (step - 50) if step > 50 else 0.0)
+        position = np.concatenate([q, [0.02, 0.02]])
+        write("/joint_states", "sensor_msgs/msg/JointState", now, name=names, position=position,
+              velocity=np.zeros(9), effort=np.zeros(0))  # fmt: skip
+        if step not in (10, 45, 60):
+            continue
+        for view in true_cell.rig.cameras:
+            image = cv2.imread(str(folder / view / f"{rows[pose][0]}.png"))
+            image = image if step == 45 else np.zeros_like(image)
+            height, width = image.shape[:2]
+            fields = {"height": height, "width": width, "step": 3 * width, "data": image.ravel()}
+            fields |= {"encoding": "bgr8", "is_bigendian": 0}
+            write(f"/camera/{view}/color/image_raw", "sensor_msgs/msg/Image", now - 5_000_000, **fields)
+    bag.finish()
+
+
+def test_a_recording_gives_the_same_cameras_as_its_pictures(taken, true_cell, command, tmp_path, capsys):
+    folder = taken[0]
+    _bag(folder, true_cell, tmp_path / "bag")
+    assert main([*command, "--out", str(tmp_path / "pictures.yaml")]) == 0
+    at = command.index("--images")
+    recorded = [*command[:at], "--bag", str(tmp_path / "bag"), *command[at + 2 :]]
+    assert main([*recorded, "--out", str(tmp_path / "bag.yaml")]) == 0
+    a, b = (StoredCalibration.load(tmp_path / f"{n}.yaml").result for n in ("pictures", "bag"))
+    assert a.poses == b.poses == 12
+    for view in a.views:
+        np.testing.assert_allclose(b.views[view].parent_T_camera, a.views[view].parent_T_camera, atol=1e-6)
+    capsys.readouterr()
+    assert main([*command, "--bag", str(tmp_path / "bag"), "--out", str(tmp_path / "x.yaml")]) == 2
+    assert "--images and --bag are both given" in capsys.readouterr().err
