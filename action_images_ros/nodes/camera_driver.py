@@ -29,6 +29,7 @@ from ..ros.parameters import parameter
 _JOIN_S = 5.0
 _SLOW = 0.9
 _SETTLE_S = 5.0
+_REMEDY = "look at plug, cable and USB port, at the light, at programs that use the camera too; docs/cameras.md"
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,11 @@ class CameraDriverNode(ManagedNode):
         }
         if r.description is not None:
             values |= {"device": _words(r.description, view), "lens_error_px": r.description.lens_error_px}
-        return Report(view.name, level, message, values)
+        limits = {
+            "rate_hz": f">= {_SLOW * view.driver.rate_hz:g}",
+            "delay_max_ms": f"<= {1e3 * self.parameters.max_age_s:g}",
+        }
+        return Report(view.name, level, message, values, limits, _REMEDY, view.serial)
 
     def _judge(self, feeding: _Feeding, r: FeedReport) -> tuple[Level, str]:
         if r.state is not FeedState.STREAMING:

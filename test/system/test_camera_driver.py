@@ -1,6 +1,8 @@
 """camera_driver as a process, on recordings that librealsense plays through its normal pipeline."""
 
+import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -103,3 +105,13 @@ def test_images_sets_and_a_lost_camera(cell_file, recordings, tmp_path):
     K = np.array(infos[0].k).reshape(3, 3)
     assert K[0, 0] == pytest.approx(57.6) and (infos[0].width, infos[0].height) == SIZE
     assert infos[0].distortion_model == "plumb_bob" and any(infos[0].d)
+
+
+def test_bench_cameras_runs_with_real_processes(tmp_path):
+    path = tmp_path / "bench.json"
+    words = "bench cameras --cameras 2 --sizes vga --seconds 1 --rate 10 --listeners 1".split()
+    command = [sys.executable, "-m", "action_images_ros.cli", *words, "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode in (0, 1), done.stderr
+    (row,) = json.loads(path.read_text())["rows"]
+    assert row["sent"] >= 10 and row["lost"] <= row["sent"] // 2 and row["age_p50_ms"] > 0
