@@ -52,7 +52,7 @@ class Hand:
         self._asked: float | None = None
         self._busy = None
         self._wake, self._end = threading.Event(), threading.Event()
-        self.trouble, self.commands = "", 0
+        self.trouble, self.commands, self.lost = "", 0, False
         self._thread = threading.Thread(target=self._run, name="hand", daemon=True)
         self._thread.start()
 
@@ -85,8 +85,9 @@ class Hand:
             try:
                 self._round()
             except Exception as error:  # noqa: BLE001 - the client's own errors share no base class
-                self._fail(one_line(error))
-                self._end.wait(1.0)
+                self.lost = True
+                self._fail(f"connection lost ({one_line(error)}); franka_arm/reset connects again")
+                return
             self._wake.wait(_PERIOD_S)
             self._wake.clear()
 

@@ -112,8 +112,7 @@ class FrankaArmNode(ManagedNode):
         state = self._require_ready(self._connect())
         follower = Follower(FR3_LIMITS.scaled(scales), p.follower)
         self._session = Session(self._driver, state, follower, p.command_timeout_s, self._changed)
-        if p.gripper_interface != "none":
-            self._hand = Hand(p.address, p.connect_timeout_s, p.hand, self._hand_trouble)
+        self._connect_hand()
         self._states = self.create_publisher(JointState, "/joint_states", qos.STATE)
         self._listen()
         self.create_service(Trigger, "franka_arm/reset", self._on_reset)
@@ -128,6 +127,14 @@ class FrankaArmNode(ManagedNode):
                     raise
             if self.ending.wait(_RETRY_S):
                 raise Ending
+
+    def _connect_hand(self) -> None:
+        """Connect, or connect again."""
+        p = self.parameters
+        if self._hand is not None:
+            self._hand.close()
+        if p.gripper_interface != "none":
+            self._hand = Hand(p.address, p.connect_timeout_s, p.hand, self._hand_trouble)
 
     def _require_ready(self, state: ArmState) -> ArmState:
         p = self.parameters
@@ -153,6 +160,7 @@ class FrankaArmNode(ManagedNode):
         }
         grip = {
             "position": lambda m: commands.read_values(m, 1, "gripper position")[0] * commands.MAX_WIDTH_M,
+            "finger_positions": lambda m: commands.read_values(m, 2, "finger positions").sum(),
             "position_trajectory": lambda m: commands.read_joint_trajectory(m, fingers)[1][-1].sum(),
         }
         self._subscribe(commands.ARM[p.command_interface], read[p.command_interface])
@@ -261,8 +269,12 @@ class FrankaArmNode(ManagedNode):
         return response
 
     def _reset(self, future: Future) -> None:
+        was_lost = self._session.phase is Phase.LOST
         try:
-            future.set_result(self._session.reset())
+            told = self._session.reset()
+            if was_lost or (self._hand is not None and self._hand.lost):
+                self._connect_hand()
+            future.set_result(told)
         except ArmError as error:
             future.set_exception(error)
 

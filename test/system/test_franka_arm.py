@@ -21,7 +21,8 @@ from action_images_ros.ros.runner import GraphRunner  # noqa: E402
 
 ADDRESS = "127.0.0.9"
 LATENCY_S = (0.1, 0.5)
-STILL_RADPS = 0.005
+STILL_RADPS = 0.03  # below: the correction of what the simulator's servo lost, at most 1.5 cm/s at the hand
+SLOW = {"speed_factor": 0.3}  # a busy machine's simulator is slower than real time, and the policy is not
 WAIT_S = 120.0
 
 
@@ -39,14 +40,14 @@ def strict(tmp_path_factory):
 def parts(strict, tmp_path_factory):
     """(lab, arm)"""
     folder = tmp_path_factory.mktemp("lab")
-    with running_arm_lab(write_cell(folder / "cell.yaml"), ADDRESS, folder / "log") as lab:
+    with running_arm_lab(write_cell(folder / "cell.yaml"), ADDRESS, folder / "log", controller=SLOW) as lab:
         yield lab, strict
 
 
 def moving(arm, seconds: float = 0.2) -> bool:
     """Whether some joint has moved all the time in the last `seconds` of the arm's time."""
     dq = arm.cycles()[-round(1e3 * seconds) :]["dq_d"]
-    return len(dq) >= 1e3 * seconds and np.abs(dq).max(axis=1).min() > 10 * STILL_RADPS
+    return len(dq) >= 1e3 * seconds and np.abs(dq).max(axis=1).min() > 2 * STILL_RADPS
 
 
 def stream(lab, arm):
@@ -82,7 +83,7 @@ def test_streams_a_policy_without_reflex_or_violation(parts):
     motion = commanded_motion(arm.cycles()[first:])
     assert motion.acceleration < 0.95 * FR3_LIMITS.ddq_max.max() and motion.jerk < 0.95 * FR3_LIMITS.dddq_max.max()
     travel = np.abs(np.diff(arm.cycles()[first:]["q"], axis=0)).sum(axis=0)
-    assert travel.max() > 0.5 and lab.chunks > chunks + 5
+    assert travel.max() > 0.2 and lab.chunks > chunks + 5
     stamps = np.array([s.stamp_ns for _, s in lab.states[states:]])
     assert np.all(np.diff(stamps) > 0)
     assert lab.state.gripper_width_m == pytest.approx(0.08, abs=2e-3)
