@@ -110,7 +110,7 @@ class _Session:
         where.mkdir()
         self.truth, self.bags = [where / "cameras.json", where / "arm.json"], where / "bags"
         os.environ.update(graph_environment())
-        module = [sys.executable, "-m", "action_images_ros.bench.recording_sources"]
+        module = [sys.executable, "-m", "action_images_ros.ros.recording_sources"]
         rates = ["--rate", str(args.rate), "--joint-rate", str(args.joint_rate)]
         self.sources = [subprocess.Popen([*module, f.stem, str(cell), str(f), *rates]) for f in self.truth]
         graph = record_graph({"cell": str(cell), "out": str(self.bags)})

@@ -88,9 +88,6 @@ def _audit(args: argparse.Namespace) -> int:
 
 
 def _record(args: argparse.Namespace) -> int:
-    from std_msgs.msg import String
-
-    from ..ros import qos
     from ..ros.graph import record_graph
     from ..ros.operator import Operator
     from ..ros.runner import GraphRunner, graph_environment
@@ -106,7 +103,6 @@ def _record(args: argparse.Namespace) -> int:
         Operator("record_keys", on_wait=runner.require_running) as operator,
         _keys() as words,
     ):
-        notes = operator.node.create_publisher(String, "recorder/command", qos.STATE)
         operator.until(lambda: operator.active("recorder: record"), "the recorder to become active", _START_S)
         print(__doc__.strip().split("\n\n")[-1] if sys.stdin.isatty() else "ready", flush=True)
         shown_s = time.monotonic()
@@ -114,7 +110,7 @@ def _record(args: argparse.Namespace) -> int:
             if word == "quit":
                 break
             if word.startswith("note "):
-                notes.publish(String(data=word))
+                operator.say("recorder/command", word)
             elif word:
                 _do(operator, word)
             operator.spin_for(0.05)

@@ -57,6 +57,7 @@ class Operator:
         self._executor.add_node(self.node)
         self.on_wait = on_wait
         self.verdict: CellVerdict | None = None
+        self._texts: dict[str, object] = {}
         self.diagnostics: dict[str, dict[str, str]] = {}
         self._instruction = self.node.create_publisher(String, "instruction", qos.LATCHED)
         self.node.create_subscription(String, "sim_cell/verdict", self._on_verdict, qos.LATCHED)
@@ -86,6 +87,13 @@ class Operator:
 
     def instruct(self, text: str) -> None:
         self._instruction.publish(String(data=text))
+
+    def say(self, topic: str, text: str) -> None:
+        """Publish a std_msgs/String; the first time on a topic, once somebody listens."""
+        if topic not in self._texts:
+            publisher = self._texts[topic] = self.node.create_publisher(String, topic, qos.STATE)
+            self.until(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}", _SERVICE_S)
+        self._texts[topic].publish(String(data=text))
 
     def enable(self, on: bool = True) -> Answer:
         return self._call(SetBool, "enable", SetBool.Request(data=on))

@@ -1,6 +1,6 @@
 """The cell that `bench recording` records: cameras and an arm as publishers, and a list of everything they sent.
 
-Cameras and arm are a process each: `python -m action_images_ros.bench.recording_sources cameras CELL TRUTH`. Ends on
+Cameras and arm are a process each: `python -m action_images_ros.ros.recording_sources cameras CELL TRUTH`. Ends on
 SIGTERM and then writes TRUTH: for every topic [stamp in ns, CRC-32 of the content].
 """
 
@@ -23,11 +23,11 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 
 from ..cell import Cell
-from ..ros import qos
-from ..ros.loop import DeadlineLoop
-from ..ros.main import die_with_parent
-from ..ros.messages import camera_info_message, image_message, joint_state_message
 from ..types import RobotState
+from . import qos
+from .loop import DeadlineLoop
+from .main import die_with_parent
+from .messages import camera_info_message, image_message, joint_state_message
 
 _PICTURES = 12
 _NOISE_SD = 2.0
