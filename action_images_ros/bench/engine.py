@@ -51,10 +51,16 @@ def run(args: argparse.Namespace) -> int:
     session = Session(args, modes, time.monotonic)
     for part in session.parts():
         print(f"  {part}", flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(session.report, indent=1) + "\n")
+        _save(session.report, args.json)
+    _save(session.report, args.json)
     print(table(session.report))
     return 0
+
+
+def _save(report: dict, path: Path | None) -> None:
+    """After every part: what was measured survives whatever ends the process."""
+    if path is not None:
+        path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def load_config(args: argparse.Namespace) -> ModelConfig:

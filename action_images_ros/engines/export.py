@@ -72,7 +72,7 @@ def trace(model: nn.Module, config: ModelConfig, video_frames: int) -> tuple[byt
     inputs = [torch.zeros(s, dtype=torch.bool if k == "text_mask" else torch.float32) for k, s in shapes.items()]
     state = {name: value.detach() for name, value in model.state_dict().items()}
     outputs = ["clean_action"] + (["clean_video"] if video_frames > 1 else [])
-    with _quiet():
+    with quiet_exporter():
         program = torch.onnx.export(_Stateless(model, tuple(state)).eval(), (*inputs, list(state.values())),
                                     input_names=[*shapes, *state], output_names=outputs, opset_version=OPSET,
                                     dynamo=True, external_data=False, verbose=False)
@@ -116,7 +116,7 @@ def _without_weights(proto, state: Collection[str]) -> tuple[bytes, tuple[str, .
 
 
 @contextmanager
-def _quiet():
+def quiet_exporter():
     """torch's exporter warns of packages that this model does not need."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

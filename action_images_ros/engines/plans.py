@@ -91,11 +91,11 @@ def build_engines(directory: Path, config: ModelConfig, kind: str, options: Engi
     is whole. Raises EngineError or ModelError with what stands in the way.
     """
     api, precision = trt.load_api(kind), precision_of(config, options.precision)
+    trt.capability_members(api, capabilities)
     target = ({kind: api.__version__, "capability": list(capabilities)} if capabilities else machine_facts(kind, api))
     root, model = trusted_root(options), model_fingerprint(directory)
     make_root(root)
     folder = folder_of(root, model, kind, precision)
-    folder.parent.mkdir(exist_ok=True, mode=0o700)
     work = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
     try:
         plans, shapes = [], {}
@@ -108,6 +108,7 @@ def build_engines(directory: Path, config: ModelConfig, kind: str, options: Engi
         for path in work.glob("*.onnx*"):
             path.unlink()
         EngineManifest(kind, precision.value, model, config_sha256(config), target, tuple(plans), shapes).save(work)
+        folder.parent.mkdir(exist_ok=True, mode=0o700)
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
     except BaseException:

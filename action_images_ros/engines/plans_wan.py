@@ -15,6 +15,7 @@ from ..model.wan.denoiser import WanDenoiser, load_wan
 from ..model.wan.fused import fuse
 from ..model.wan.graph import INPUTS, OUTPUT, export_onnx, graph_inputs
 from ..model.wan.transformer import MODEL_TIME, WanActionTransformer
+from .export import quiet_exporter
 from .options import Precision
 from .tensorrt_api import Graph
 from .torch_device import TorchDevice
@@ -60,7 +61,8 @@ def export(directory: Path, config: ModelConfig, precision: Precision, frames: t
     denoiser = load_wan(directory, config, _DTYPES[precision])
     fuse(denoiser.transformer)
     inputs = example(denoiser, frames)
-    export_onnx(denoiser.transformer, inputs, path, OPSET)
+    with quiet_exporter():
+        export_onnx(denoiser.transformer, inputs, path, OPSET)
     return {name: list(value.shape) for name, value in zip(INPUTS, inputs)}
 
 

@@ -134,8 +134,17 @@ def _network_flags(api) -> int:
 
 
 def _aim(api, config, capabilities: tuple[int, ...]) -> None:
+    members = capability_members(api, capabilities)
+    if members:
+        config.num_compute_capabilities = len(members)
+    for i, member in enumerate(members):
+        config.set_compute_capability(member, i)
+
+
+def capability_members(api, capabilities: tuple[int, ...]) -> list:
+    """The library's own names of them. Raises EngineError naming the legal ones."""
     if not capabilities:
-        return
+        return []
     known = getattr(api, "ComputeCapability", None)
     if known is None:
         raise EngineError("only TensorRT for RTX builds for GPUs that are not there; leave the target out, or use "
@@ -145,9 +154,7 @@ def _aim(api, config, capabilities: tuple[int, ...]) -> None:
     if unknown:
         raise EngineError(f"compute capability {unknown[0]} is not served by TensorRT for RTX {api.__version__}; "
                           f"legal: {', '.join(map(str, sorted(legal)))}")
-    config.num_compute_capabilities = len(capabilities)
-    for i, capability in enumerate(capabilities):
-        config.set_compute_capability(legal[capability], i)
+    return [legal[capability] for capability in capabilities]
 
 
 def _torch_types(api, torch) -> dict:

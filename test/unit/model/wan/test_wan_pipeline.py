@@ -17,7 +17,7 @@ from action_images_ros.errors import ModelError
 from action_images_ros.geometry import PinholeCamera
 from action_images_ros.model.canvas import Mode
 from action_images_ros.model.config import ModelConfig
-from action_images_ros.model.frames import make_frame_codecs, model_camera
+from action_images_ros.model.frames import FrameCodecs, make_frame_codecs, model_camera
 from action_images_ros.model.pipeline import Given, Pipeline
 from action_images_ros.model.text import make_text_encoder
 from action_images_ros.model.wan.rays import RayConvention, camera_rays
@@ -282,6 +282,40 @@ def test_policy_from_a_directory_gives_stamped_chunks_in_every_mode(directories,
         made = policy.generate_mode(mode, seen, poses, np.ones(len(poses)), INSTRUCTION)
         assert (made.chunk is None) == (made.action_images is None) == (mode is Mode.VIDEO)
         assert (made.video is None) == (mode is Mode.POLICY)
+
+
+class CountedCodec:
+    """Videos that pass through a frame codec, by direction, with their frames."""
+
+    def __init__(self, codec):
+        self.codec, self.encoded, self.decoded = codec, [], []
+
+    def encode(self, images):
+        self.encoded += [images.shape[-4]] * (images.size // images[0].size)
+        return self.codec.encode(images)
+
+    def encode_signal(self, signal):
+        self.encoded.append("rays")
+        return self.codec.encode_signal(signal)
+
+    def decode(self, latents):
+        self.decoded += [latents.shape[-4]] * len(latents)
+        return self.codec.decode(latents)
+
+
+@pytest.mark.parametrize(("mode", "encoded", "decoded"), [
+    (Mode.POLICY, [1, 1, 1, 1], [3, 3]), (Mode.JOINT, [1, 1, 1, 1], [3] * 4), (Mode.VIDEO, [1, 1, 1, 1], [3, 3]),
+    (Mode.WORLD, [1, 1, 9, 9], [3, 3]), (Mode.LABEL, [9, 9, 1, 1], [3, 3])])
+def test_only_what_is_needed_goes_through_the_vae(pipelines, directories, mode, encoded, decoded):
+    """Given: first frames, or whole given segments. Generated: whole segments that the mode makes. Cameras: once."""
+    pipeline = Pipeline.from_directory(directories["latents"], LATENTS, pipelines["latents"].denoiser)
+    counted = CountedCodec(pipeline.codecs.video)
+    pipeline.codecs = pipeline.conditioner.codecs = FrameCodecs(counted, counted)
+    run(pipeline, mode)
+    assert counted.encoded.count("rays") > 0
+    counted.encoded.clear(), counted.decoded.clear()
+    run(pipeline, mode, seed=4)
+    assert sorted(counted.encoded) == sorted(encoded) and counted.decoded == decoded
 
 
 def test_requests_that_do_not_fit_are_named(pipelines):
