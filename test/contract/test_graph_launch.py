@@ -35,6 +35,8 @@ CASES = {
         },
         {"camera_driver": "pyrealsense2"},
         {"camera_driver": "realsense_ros"},
+        {"sim": "true", "arm": "libfranka"},
+        {"arm": "libfranka", "arm_address": "172.16.0.2", "gripper_interface": "none"},
     ],
     "record_demo": [{}, {"seed": "7", "task": "reach_target", "images": "jpeg"}],
     "record": [{}, {"out": "/some where/bags", "images": "jpeg", "pre_roll_s": "5", "pattern": "/a.*"}],
