@@ -220,9 +220,13 @@ _FRAME = """<style>.mantine-Notifications-root{display:none!important}</style><s
 addEventListener("keydown",e=>{if(e.code==="Space"||e.code==="Escape"){e.preventDefault();
 parent.postMessage("stop","*")}},true);
 document.hasFocus=()=>true;
+const slow=location.search.includes("slow"),draw=requestAnimationFrame.bind(window);let last=0;
+requestAnimationFrame=f=>setTimeout(()=>draw(t=>{last=performance.now();f(t)}),
+Math.max(0,last+(slow?500:30)-performance.now()));
+cancelAnimationFrame=id=>clearTimeout(id);
 </script>"""
 """Put into the scene's page: keys that stop do so from there too; it connects again also while the
-mouse is elsewhere."""
+mouse is elsewhere; 30 frames a second are enough, and 2 where a processor has to draw them."""
 
 
 class _SceneProxy:

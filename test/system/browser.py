@@ -46,6 +46,8 @@ class Browser:
         self._page = connect(f"ws://127.0.0.1:{port[0]}/devtools/page/{target}", max_size=None, open_timeout=_START_S)
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
+        self._call("Page.bringToFront")
+        self._call("Emulation.setFocusEmulationEnabled", {"enabled": True})
         self._call(
             "Emulation.setDeviceMetricsOverride",
             {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False},

@@ -95,7 +95,7 @@ def test_the_page_shows_moving_pictures_of_every_camera_and_the_scene(graph, pag
         page.until(shown.format(15), f"more pictures of {view}", 60, watching(parts))
     page.until("document.querySelectorAll('.actions_picture').length == 2 && [...document.querySelectorAll("
                "'.actions_picture')].every(i => i.naturalWidth)", "action images", 60, watching(parts))  # fmt: skip
-    page.until("document.querySelectorAll('.status').length >= 8", "health", 30, watching(parts))
+    page.until("document.querySelectorAll('.status').length >= 6", "health", 30, watching(parts))
     page.until("document.getElementById('link_stop').classList.contains('ok')", "the stop link", 30, watching(parts))
     assert page.frames("/scene/"), "the scene has no process of its own"
     assert not [line for line in page.console if line.startswith("exception")]

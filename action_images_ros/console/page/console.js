@@ -339,13 +339,19 @@ function legend(g, width) {
   }
 }
 
+/* without a graphics card the scene draws coarsely and seldom, so that it leaves the processor to control */
+function drawnByProcessor() {
+  const g = document.createElement("canvas").getContext("webgl"), names = g && g.getExtension("WEBGL_debug_renderer_info");
+  return Boolean(names) && /swiftshader|llvmpipe|software|basic render/i.test(g.getParameter(names.UNMASKED_RENDERER_WEBGL));
+}
+
 /* ---- the scene: on this machine under its other name, so that browsers take it for another site and run it in a
    process of its own: however long it draws, the button answers at once */
 
 if (SETTINGS.scene) {
   const other = { localhost: "127.0.0.1", "127.0.0.1": "localhost" }[location.hostname];
   const host = other ? `${location.protocol}//${other}${location.port ? ":" + location.port : ""}/` : "";
-  $("scene_frame").src = host + SETTINGS.scene;
+  $("scene_frame").src = host + SETTINGS.scene + (drawnByProcessor() ? "&slow&fixedDpr=0.6" : "");
   window.addEventListener("message", (event) => {
     if (event.source === $("scene_frame").contentWindow && event.data === "stop") stop();
   });
