@@ -170,6 +170,8 @@ class FrankaArmNode(ManagedNode):
 
     def _subscribe(self, interface, act: Callable[[object], None]) -> None:
         def callback(msg: JointTrajectory | JointState | Float64MultiArray | PoseStamped) -> None:
+            if self._loop is None:
+                return  # not active: a command of then must not move the arm later
             try:
                 act(msg)
             except ActionImagesError as error:

@@ -147,6 +147,20 @@ def test_arguments_reach_the_nodes():
     assert len(cells) == 1 and Path(cells.pop()).is_absolute()
 
 
+def test_a_simulated_arm_is_served_where_its_driver_looks():
+    graph = {n.name: n for n in policy_graph({"sim": "true", "arm": "libfranka", "command_interface": "joint_target"})}
+    cell, arm = graph["sim_cell"].parameters, graph["franka_arm"].parameters
+    assert cell["arm_address"] == arm["address"] and arm["address"].startswith("127.")
+    assert arm["command_interface"] == graph["controller"].parameters["command_interface"] == "joint_target"
+    assert arm["realtime"] == "ignore"
+
+
+def test_a_real_arm_insists_on_real_time():
+    graph = {n.name: n for n in policy_graph({"arm": "libfranka", "arm_address": "172.16.0.2"})}
+    assert graph["franka_arm"].parameters["address"] == "172.16.0.2"
+    assert "realtime" not in graph["franka_arm"].parameters and "sim_cell" not in graph
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -155,6 +169,10 @@ def test_arguments_reach_the_nodes():
         ({"spede_factor": "1"}, "legal: .*speed_factor"),
         ({"speed_factor": "fast"}, "expected a number"),
         ({"cell": "/nope/cell.yaml"}, "does not exist"),
+        ({"arm": "moveit"}, "legal: libfranka, topics"),
+        ({"arm": "libfranka"}, "needs arm_address:="),
+        ({"arm": "libfranka", "sim": "true", "arm_address": "172.16.0.2"}, "takes no arm_address"),
+        ({"arm": "libfranka", "arm_address": "x", "gripper_interface": "franka_gripper"}, "legal: none, position"),
     ],
 )
 def test_wrong_arguments_are_named(given, says):
