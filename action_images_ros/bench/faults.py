@@ -207,11 +207,12 @@ def _inject(lab, fault: Fault, attempt: int) -> Row | None:
     by_arm = not fault.events or Event.COMMAND_LATE in fault.events or "split" in fault.name
     from_s = injected_s if by_arm else noticed_s
     _wait(lab, fault, lambda: lab.record.came_to_rest(from_s) is not None, f"rest after: {fault.name}")
-    rest_s = max(0.0, lab.record.came_to_rest(from_s) - lab.record.simulated(from_s))
+    rested_s = lab.record.came_to_rest(from_s)
+    rest_s = max(0.0, rested_s - lab.record.simulated(from_s))
     if fault.by_commands:
         rest_s = lab.record.moving_commands(noticed_s) / RATE_HZ
     change = lab.record.changes[-1]
-    goes_on = _go_on(lab, fault, change.state if fault.events else "killed")
+    goes_on = _go_on(lab, fault, change.state if fault.events else "killed", rested_s)
     peak = _peak(lab.record, fault, injected_s, lab.now_s()) / FR3_LIMITS.ddq_max.max()
     lost = _lost(lab, injected_s, chunk_s)
     state, why = (change.state, change.why) if fault.events else ("gone", "")
@@ -236,17 +237,16 @@ def _wait(lab, fault: Fault, condition: Callable[[], bool], what: str) -> None:
         lab.operator.spin_for(_NOISE_EVERY_S if fault.every is not None else 0.05)
 
 
-def _go_on(lab, fault: Fault, state: str) -> str:
-    """Heal, and find out what it takes to move again."""
+def _go_on(lab, fault: Fault, state: str, rested_s: float) -> str:
+    """Heal, and find out what it takes to move again. rested_s: robot time at which the arm came to rest."""
     fault.heal(lab)
     if state == "holding":
         lab.until(lambda: lab.state == "running", f"the arm to go on by itself after: {fault.name}", 60.0)
         return Resume.BY_ITSELF.value
-    healed_s = lab.now_s()
     chunks = len(lab.record.chunks)
     lab.operator.spin_for(_UNMOVED_S)
     lab.until(lambda: len(lab.record.chunks) > chunks, "a chunk", 60.0)
-    if lab.state in ("running", "holding", "ready") or lab.record.moving_commands(healed_s):
+    if lab.state in ("running", "holding", "ready") or lab.record.moved_after(rested_s + 0.1):
         raise TransportError(f"after {fault.name} the arm went on without the operator ({lab.state})")
     done = []
     if state == "fault":

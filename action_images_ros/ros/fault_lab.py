@@ -82,6 +82,12 @@ class Record:
         last = rows[moving[-1], 1] if len(moving) else rows[0, 1]
         return float(last) if rows[-1, 1] - last >= STILL_S else None
 
+    def moved_after(self, simulated_s: float) -> bool:
+        """Whether the arm has moved since a simulated time."""
+        rows = self.rows()
+        rows = rows[rows[:, 1] >= simulated_s]
+        return bool(len(rows)) and float(np.abs(rows[:, 9:]).max()) > MOVING_RADPS
+
     def peak_acceleration(self, since_s: float, until_s: float) -> float:
         """Largest acceleration (rad/s^2) of any joint between two ROS times, over 10 ms of robot time."""
         rows = self.rows()

@@ -20,7 +20,7 @@ from .paths import config_file
 
 PACKAGE = "action_images_ros"
 COMMAND_INTERFACES = ("joint_trajectory", "joint_target", "joint_positions", "cartesian_pose")
-ARM_GRIPPERS = ("position", "position_trajectory", "none")
+ARM_GRIPPERS = ("position", "finger_positions", "position_trajectory", "none")
 """What franka_arm serves of GRIPPER_INTERFACES; the actions need a ROS 2 gripper node."""
 
 GRIPPER_INTERFACES = (
