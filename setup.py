@@ -64,7 +64,7 @@ EXTRAS = {
     # libfranka's client; needs glibc 2.34
     "arm": [f"franky-control>=2.0; {WHEELS_EXIST}"],
     # serves the simulated cell by libfranka's protocol; pinocchio is 380 MB
-    "arm-sim": [f"pin>=3.0; {WHEELS_EXIST}"],
+    "arm-sim": ["franky-sim>=1.0.4", f"pin>=3.0; {WHEELS_EXIST}"],
     # recorded episodes in rerun, 0.7 GB
     "view": ["rerun-sdk>=0.24", "rosbags>=0.10"],
     # the operator's live page; pycollada reads the arm's meshes
