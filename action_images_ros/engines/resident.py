@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import EngineError, ModelError
+from ..errors import ModelError
 from ..model.canvas import CanvasLayout
 from ..model.config import SamplerConfig
 from ..model.denoiser import Conditioning
+from ..model.device_faults import device_faults
 from ..model.recent import Recent
 from ..model.sampler import Canvas, noise_levels
 from ..model.steps import fields_of, make_steps
@@ -25,7 +26,6 @@ from .attention import fastest_first
 _PROGRAMS = 4
 _CONDITIONINGS = 8
 _WARM_UPS = 3
-_SCARCE = ("not enough memory", "can't allocate memory", "ALLOC_FAILED")
 
 
 class ResidentSampler:
@@ -168,29 +168,3 @@ def _captured(loop, device: torch.device) -> torch.cuda.CUDAGraph:
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         loop()
     return graph
-
-
-class device_faults:
-    """Turns torch's errors of memory and device into EngineErrors with the remedy."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind, error, _) -> bool:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-            raise EngineError(f"out of memory on {self._device} ({_first_line(error)}); use a lower precision, smaller "
-                              "images or mode policy, or free the device: see docs/deployment.md") from error
-        if isinstance(error, RuntimeError):
-            scarce = any(words in str(error) for words in _SCARCE)
-            where = "out of memory" if scarce else "the denoiser failed"
-            raise EngineError(f"{where} on {self._device}: {_first_line(error)}") from error
-        return False
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

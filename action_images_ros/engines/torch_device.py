@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from ..model.denoiser import Conditioning
-from .resident import ResidentSampler, device_faults
+from ..model.device_faults import device_faults
+from .resident import ResidentSampler
 
 
 class TorchDevice(ResidentSampler):

@@ -71,7 +71,7 @@ def prepare(options: EngineOptions):
 def load_placed(directory: Path, config: ModelConfig, precision: Precision, device, fused: bool = False):
     """The torch module on its device in its precision. AUTO: bfloat16 for the Wan-style transformer on a GPU, else
     float32. fused: fewer, larger matrix products (`model.wan.fused`)."""
-    from .resident import device_faults
+    from ..model.device_faults import device_faults
 
     with device_faults(device):
         if config.denoiser != "wan":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class Prediction(str, Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Conditioning:
+class Conditioning(Generic[Array]):
     """What does not change while one canvas is denoised, batch first.
 
     rays: what the denoiser is told of the cameras (`conditioning.camera_features`): (B, V, 6, h, w) Plücker rays on
@@ -27,9 +27,9 @@ class Conditioning:
     Compared by identity: a denoiser may keep what it derived from one object for as long as it gets that object.
     """
 
-    rays: np.ndarray
-    text: np.ndarray
-    text_mask: np.ndarray
+    rays: Array
+    text: Array
+    text_mask: Array
 
 
 class Denoiser(Protocol):

@@ -63,8 +63,8 @@ class ConvCanvas(nn.Module):
             nn.init.zeros_(head.bias)
         if size.frame_channels:
             seen = self.pixel_channels + _RAY_CHANNELS
-            self.frames = FrameFeatures(self.future, seen, size.frame_channels, channels, width)
-            self.frame_heads = FrameHeads(channels, size.frame_channels, self.pixel_channels)
+            self.frames: FrameFeatures | None = FrameFeatures(self.future, seen, size.frame_channels, channels, width)
+            self.frame_heads: FrameHeads | None = FrameHeads(channels, size.frame_channels, self.pixel_channels)
         else:
             self.frames = self.frame_heads = None
 

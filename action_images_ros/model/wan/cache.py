@@ -43,7 +43,8 @@ class WanCache:
 
     def cloned(self) -> WanCache:
         """The same with tensors of its own, without a schedule."""
-        return WanCache(*(x.clone() for x in self._tensors()), self.grid)
+        camera, text_k, text_v, cos, sin = (x.clone() for x in self._tensors())
+        return WanCache(camera, text_k, text_v, cos, sin, self.grid)
 
     def copy_(self, other: WanCache) -> None:
         """Take over the values of a cache of the same shapes; the tensors stay where they are."""

@@ -45,4 +45,5 @@ def export_onnx(model: WanActionTransformer, example: tuple[Tensor, ...], path: 
                                     input_names=list(INPUTS), output_names=[OUTPUT])
     except torch.onnx.errors.OnnxExporterError as e:
         raise ModelError(f"the transformer can not be exported at opset {opset}: {e}") from e
+    assert program is not None, "dynamo=True returns one"
     program.save(path)

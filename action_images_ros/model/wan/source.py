@@ -122,7 +122,7 @@ def _open_torch(path: Path, section: str | None) -> WeightSource:
         if value.dtype not in _DTYPES.values():
             raise ModelError(f"{path}: {key} is stored as {value.dtype}; legal: float32, float16, bfloat16: convert "
                              "the unquantised checkpoint")
-    tensors = {key: StoredTensor(tuple(value.shape), value.dtype, lambda value=value: value.contiguous())
+    tensors = {key: StoredTensor(tuple(value.shape), value.dtype, value.contiguous)
                for key, value in weights.items()}
     return WeightSource(path, tensors, _config(path.parent), left_out)
 
@@ -130,13 +130,14 @@ def _open_torch(path: Path, section: str | None) -> WeightSource:
 def _pick_section(path: Path, content: object, section: str | None) -> tuple[dict, tuple[str, ...]]:
     if _is_weights(content) and section is None:
         return content, ()
-    parts = {k: v for k, v in content.items() if _is_weights(v)} if isinstance(content, dict) else {}
+    sections = content if isinstance(content, dict) else {}
+    parts = {k: v for k, v in sections.items() if _is_weights(v)}
     if section is None and len(parts) == 1:
         section = next(iter(parts))
     if section not in parts:
         raise ModelError(f"{path} holds {len(parts)} sets of weights ({', '.join(map(str, parts)) or 'none'}); "
                          f"{'choose one as the section' if section is None else f'it has no section {section!r}'}")
-    return parts[section], tuple(sorted(str(k) for k in content if k != section))
+    return parts[section], tuple(sorted(str(k) for k in sections if k != section))
 
 
 def _is_weights(content: object) -> bool:

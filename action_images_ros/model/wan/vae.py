@@ -14,6 +14,7 @@ from diffusers import AutoencoderKLWan
 from ...errors import EngineError, ModelError
 from ..compression import COMPRESSIONS, Compression
 from ..config import ModelConfig
+from ..device_faults import device_faults
 from ..frames import signal_of
 
 VAE_FOLDER = "vae"
@@ -41,17 +42,18 @@ class WanVaeCodec:
             raise ModelError(f"the VAE takes {c.time} q + 1 frames of a multiple of {c.space} pixels; got {frames} "
                              f"frames of {width}x{height}")
         videos = np.ascontiguousarray(np.moveaxis(signal.reshape(-1, *signal.shape[-4:]), -1, 1), np.float32)
-        with torch.inference_mode():
+        with device_faults(self.vae.device), torch.inference_mode():
             # One video after the other: activations of one at full size already take gigabytes.
             latents = [self.vae.encode(self._tensor(v)).latent_dist.mode().float() for v in videos]
             made = ((torch.cat(latents) - self._mean) / self._std).transpose(1, 2)
         return np.ascontiguousarray(made.cpu().numpy()).reshape(*lead, *made.shape[1:])
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """(..., F, C, h, w) -> (..., T, H, W, 3) uint8. Raises EngineError where the VAE makes NaN or infinity."""
+        """(..., F, C, h, w) -> (..., T, H, W, 3) uint8. Raises EngineError where the VAE makes NaN or infinity, or its
+        device fails."""
         lead = latents.shape[:-4]
         z = torch.from_numpy(np.ascontiguousarray(latents.reshape(-1, *latents.shape[-4:]))).transpose(1, 2)
-        with torch.inference_mode():
+        with device_faults(self.vae.device), torch.inference_mode():
             z = z.to(self.vae.device) * self._std + self._mean
             made = np.stack([self._picture(self.vae.decode(self._tensor(x)).sample[0]) for x in z])
         return made.reshape(*lead, *made.shape[1:])

@@ -15,7 +15,7 @@ from engine_models import CONFIG  # noqa: E402
 from wan_directory import PIXELS, write_model  # noqa: E402
 
 from action_images_ros.engines import EngineOptions, Precision, load_engine  # noqa: E402
-from action_images_ros.engines.resident import ResidentSampler, device_faults  # noqa: E402
+from action_images_ros.engines.resident import ResidentSampler  # noqa: E402
 from action_images_ros.engines.torch_compiled import compile_module  # noqa: E402
 from action_images_ros.engines.torch_device import TorchDevice  # noqa: E402
 from action_images_ros.engines.torch_eager import TorchEager, load_denoiser, place_wan  # noqa: E402
@@ -23,6 +23,7 @@ from action_images_ros.errors import EngineError, ModelError  # noqa: E402
 from action_images_ros.model.canvas import CanvasLayout, Mode  # noqa: E402
 from action_images_ros.model.config import SamplerConfig  # noqa: E402
 from action_images_ros.model.denoiser import Conditioning  # noqa: E402
+from action_images_ros.model.device_faults import device_faults  # noqa: E402
 from action_images_ros.model.sampler import Canvas, sample  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -174,7 +175,7 @@ def test_memory_and_device_faults_become_one_clear_line():
         with device_faults(CPU):
             torch.empty(1 << 60)
     assert "\n" not in str(caught.value)
-    with pytest.raises(EngineError, match="the denoiser failed on cpu: mat1 and mat2"):
+    with pytest.raises(EngineError, match="the model failed on cpu: mat1 and mat2"):
         with device_faults(CPU):
             torch.ones(2, 3) @ torch.ones(2, 3)
 

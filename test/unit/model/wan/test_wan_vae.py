@@ -94,3 +94,19 @@ def test_missing_and_unknown_weights_are_refused(tmp_path):
     with pytest.raises(ModelError, match="can not be read"):
         make_frame_codecs(LATENTS, tmp_path)
     shutil.rmtree(tmp_path / "vae")
+
+
+def test_a_vae_without_memory_is_one_clear_engine_error():
+    """Too little memory must drop a chunk, not end the process with a traceback."""
+
+    class Starved(torch.nn.Module):
+        def forward(self, x, *args, **kwargs):
+            return torch.empty(1 << 60)
+
+    vae = make_vae()
+    vae.decoder = vae.encoder = Starved()
+    codec = WanVaeCodec(vae)
+    with pytest.raises(EngineError, match="out of memory on cpu"):
+        codec.decode(np.zeros((1, 1, 6, 2, 2), np.float32))
+    with pytest.raises(EngineError, match="out of memory on cpu"):
+        codec.encode(np.zeros((1, 1, 32, 32, 3), np.uint8))
