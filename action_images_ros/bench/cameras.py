@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import TransportError
+from ..ros.camera_load import Case, Heard, Sent, listen, publish
 from ..ros.dds import VARIABLES, use_profile
-from .camera_processes import Case, Heard, Sent, listen, publish
 
 SIZES = {"vga": (640, 480), "720p": (1280, 720)}
 WARM_UP_NS = 1_000_000_000

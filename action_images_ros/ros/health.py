@@ -8,6 +8,8 @@ from ..cell import Cell
 from .monitor import Level, RateMonitor, Report, Window
 from .synchroniser import Synchroniser
 
+_COUNTS = ("received", "used", "late", "repeated", "from_future", "frozen", "unmatched")
+
 
 def camera_reports(cell: Cell, sync: Synchroniser, skews_s: Window, now_ns: int) -> Iterator[Report]:
     """One status a camera, named after its view, and `sync`: whether they form sets. skews_s: of the last sets."""
@@ -18,7 +20,7 @@ def camera_reports(cell: Cell, sync: Synchroniser, skews_s: Window, now_ns: int)
             "rate_hz": s.rate_hz,
             "age_ms": 1e3 * s.ages_s[-1] if s.ages_s else float("nan"),
             "silent_ms": 1e-6 * (now_ns - s.arrivals_ns[-1]) if s.arrivals_ns else float("nan"),
-            **{k: getattr(s, k) for k in ("received", "used", "late", "repeated", "from_future", "frozen", "unmatched")},
+            **{k: getattr(s, k) for k in _COUNTS},
             "dropped": s.dropped,
             "lag_ms": 1e3 * s.lag_s,
             "topic": view.image_topic,

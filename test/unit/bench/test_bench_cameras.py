@@ -2,8 +2,8 @@
 
 import pytest
 
-from action_images_ros.bench.camera_processes import Case, Heard, Sent
 from action_images_ros.bench.cameras import WARM_UP_NS, summary
+from action_images_ros.ros.camera_load import Case, Heard, Sent
 
 S, MS = 1_000_000_000, 1_000_000
 CASE = Case(cameras=2, size=(64, 48), rate_hz=10.0, listeners=2, seconds=3.0)

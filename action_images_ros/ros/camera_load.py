@@ -64,8 +64,8 @@ def publish(case: Case, pipe: Connection) -> None:
     import rclpy
     from rclpy.node import Node
 
-    from ..ros.camera_publisher import CameraPublisher
-    from ..ros.loop import DeadlineLoop
+    from .camera_publisher import CameraPublisher
+    from .loop import DeadlineLoop
 
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init()
@@ -117,9 +117,9 @@ def listen(case: Case, number: int, pipe: Connection) -> None:
     from rclpy.node import Node
     from sensor_msgs.msg import Image
 
-    from ..ros import qos
-    from ..ros.messages import stamp_to_ns
     from ..streams import Synchroniser, fingerprint
+    from . import qos
+    from .messages import stamp_to_ns
 
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init()
