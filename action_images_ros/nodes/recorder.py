@@ -40,7 +40,7 @@ _TOPICS = (
     "instruction", "action_images", "predicted_video", "targets", "committed", "control_source", "/diagnostics", "/tf",
     "/tf_static", "sim_cell/verdict",
 )  # fmt: skip
-_DISCOVER_S = 0.25
+_DISCOVER_S = 0.5
 _CHECK_S = 0.5
 _WARN_EVERY_S = 2.0
 
@@ -103,6 +103,7 @@ class RecorderNode(ManagedNode):
             self.create_service(Trigger, f"recorder/{name}", self._service(name))
 
     def start(self) -> None:
+        self._simulated_time = self.get_parameter("use_sim_time").value
         self._pending_start = self.parameters.record_at_start
         self._discover()
         self._rounds = [self.create_timer(_DISCOVER_S, self._discover), self.create_timer(_CHECK_S, self._check)]
@@ -112,6 +113,7 @@ class RecorderNode(ManagedNode):
             self.destroy_timer(timer)
         self._rounds = []
         if self._recorder is not None and self._recorder.recording:
+            self._taps.drain()
             self._tell(self._recorder.stop())
         if self._taps is not None:
             self._taps.close()
@@ -131,9 +133,11 @@ class RecorderNode(ManagedNode):
             self._do("start", "", "record_at_start")
 
     def _on_message(self, arrival: Arrival) -> None:
+        receive_ns = 0 if self._simulated_time else arrival.receive_ns
         self._recorder.on_message(
-            arrival.topic, arrival.data, self.now_ns(), arrival.publish_ns, arrival.publisher, arrival.sequence
-        )
+            arrival.topic, arrival.data, receive_ns or self.now_ns(), arrival.publish_ns, arrival.publisher,
+            arrival.sequence,
+        )  # fmt: skip
 
     def _check(self) -> None:
         """Warnings in the moment; the end of a recording that cannot go on."""
@@ -175,6 +179,7 @@ class RecorderNode(ManagedNode):
                 raise DatasetError("the recorder is not active; activate it first")
             if command == "start":
                 return True, self._start(rest)
+            self._taps.drain()
             if command == "stop":
                 return True, self._tell(self._recorder.stop())
             if command == "discard":

@@ -14,6 +14,7 @@ from .definitions import begins_with_header, message_type
 
 _DEPTH = 100
 _DEEP = 1000
+_AT_ONCE = 50
 _BIG = ("sensor_msgs/msg/Image", "sensor_msgs/msg/PointCloud2")
 
 
@@ -30,10 +31,14 @@ class Tap:
 
 @dataclass(frozen=True)
 class Arrival:
-    """One serialised message. publish_ns 0, sequence None where the middleware does not tell."""
+    """One serialised message. receive_ns and publish_ns 0, sequence None where the middleware does not tell.
+
+    receive_ns: when it came to this process, however late anybody looked.
+    """
 
     topic: str
     data: bytes
+    receive_ns: int
     publish_ns: int
     publisher: object
     sequence: int | None
@@ -107,14 +112,44 @@ class Taps:
 
     def _callback(self, topic: str) -> Callable:
         if not tells_numbers():
-            return lambda data: self._on_message(Arrival(topic, data, 0, None, None))
+
+            def plain(data) -> None:
+                self._on_message(Arrival(topic, data, 0, 0, None, None))
+                self._empty(topic, _AT_ONCE)
+
+            return plain
 
         def with_info(data, info) -> None:
-            sequence = info.get("publication_sequence_number")
-            publisher = info.get("publisher_gid", {}).get("data")
-            self._on_message(Arrival(topic, data, info.get("source_timestamp", 0), publisher, sequence))
+            self._on_message(_arrival(topic, data, info))
+            self._empty(topic, _AT_ONCE)
 
         return with_info
+
+    def drain(self) -> None:
+        """Take everything that has already come to this process, as before the end of a recording."""
+        for topic in list(self._subscriptions):
+            self._empty(topic, _DEEP)
+
+    def _empty(self, topic: str, most: int) -> None:
+        """What else waits on this subscription, without going through the executor for every message."""
+        subscription = self._subscriptions.get(topic)
+        if subscription is None:
+            return
+        for _ in range(most):
+            with subscription.handle:
+                taken = subscription.handle.take_message(subscription.msg_type, True)
+            if taken is None:
+                return
+            self._on_message(_arrival(topic, *taken[:2]))
+
+
+def _arrival(topic: str, data: bytes, info) -> Arrival:
+    tell = info.get if isinstance(info, dict) else lambda name, default=None: default
+    publisher = (tell("publisher_gid") or {}).get("data")
+    return Arrival(
+        topic, data, tell("received_timestamp", 0), tell("source_timestamp", 0), publisher,
+        tell("publication_sequence_number"),
+    )  # fmt: skip
 
 
 def tells_numbers() -> bool:
