@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 pytest.importorskip("diffusers", reason="needs the training extra")
 sys.path.insert(0, str(Path(__file__).parents[1] / "model" / "wan"))
 
+import numpy as np  # noqa: E402
 from engine_models import CONFIG  # noqa: E402
 from wan_directory import PIXELS, write_model  # noqa: E402
 
@@ -19,8 +20,14 @@ from action_images_ros.cli import main  # noqa: E402
 from action_images_ros.engines import EngineOptions, Precision, load_engine  # noqa: E402
 from action_images_ros.engines import tensorrt_api as trt  # noqa: E402
 from action_images_ros.engines.plans import build_engines, layouts  # noqa: E402
+from action_images_ros.engines.plans_wan import EngineDenoiser, export  # noqa: E402
 from action_images_ros.engines.store import EngineManifest, model_fingerprint, read_plan, trusted_root  # noqa: E402
+from action_images_ros.engines.torch_device import TorchDevice  # noqa: E402
 from action_images_ros.errors import EngineError  # noqa: E402
+from action_images_ros.model.canvas import CanvasLayout, Mode  # noqa: E402
+from action_images_ros.model.denoiser import Conditioning  # noqa: E402
+from action_images_ros.model.sampler import Canvas, sample  # noqa: E402
+from action_images_ros.model.wan.denoiser import load_wan  # noqa: E402
 
 WAN = replace(PIXELS, modes=("policy",))
 HAS_RTX = any(importlib.util.find_spec(n) for n in ("tensorrt_rtx", "tensorrt_rtx_bindings"))
@@ -122,3 +129,40 @@ def test_the_full_library_is_named_where_it_is_missing(model, capsys):
 
 def test_every_canvas_of_the_modes_gets_a_layout():
     assert layouts(PIXELS) == [(1, 5), (5, 0), (5, 5)] and layouts(WAN) == [(1, 5)]
+
+
+class OnnxGraph:
+    """The exported file on ONNX Runtime, called as an engine is: everything of the road but TensorRT itself."""
+
+    def __init__(self, path):
+        onnxruntime = pytest.importorskip("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, inputs):
+        named = {i.name: inputs[i.name].numpy() for i in self.session.get_inputs()}
+        names = [o.name for o in self.session.get_outputs()]
+        return {k: torch.from_numpy(v) for k, v in zip(names, self.session.run(names, named))}
+
+
+def test_the_graph_that_is_built_from_and_stripped_conditions_make_torchs_chunks(model, tmp_path):
+    frames = layouts(WAN)[0]
+    shapes = export(model, WAN, Precision.F32, frames, tmp_path / "x.onnx")
+    assert shapes["text_k"] == [2, 1, 2, 6, 12] and shapes["latents"] == [1, 3, 12, 16, 16]
+    whole = load_wan(model, WAN)
+    engine = EngineDenoiser(WAN, load_wan(model, WAN).transformer, {frames: OnnxGraph(tmp_path / "x.onnx")}).eval()
+    left, of = (sum(p.numel() for p in m.transformer.parameters()) for m in (engine, whole))
+    assert left < 0.7 * of
+    layout = CanvasLayout.for_mode(Mode.POLICY, 2, 5, 5)
+    rng = np.random.default_rng(0)
+    canvas = Canvas(*(rng.standard_normal((1, 2, n, 3, 16, 16), np.float32) for n in frames))
+    for _ in range(2):
+        rays, text = rng.standard_normal((1, 2, 5, 6, 16, 16), np.float32), rng.standard_normal((1, 6, 256), np.float32)
+        conditioning = Conditioning(rays, text, np.ones((1, 6), bool))
+        a, b = (sample(TorchDevice(m, torch.device("cpu")), canvas, layout, conditioning, WAN.sampler,
+                       np.random.default_rng(1)) for m in (whole, engine))
+        assert np.abs(a.action - b.action).max() < 1e-3
+    with pytest.raises(EngineError, match="no canvas of 20 latent frames; it has 12"):
+        TorchDevice(engine, torch.device("cpu")).velocity(
+            canvas.action, canvas.action, np.array([0.5], np.float32), conditioning)
