@@ -134,7 +134,7 @@ class Bundle:
         return Solution(
             run.state,
             self.layout,
-            run.covariance(),
+            run.covariance() + run.shift_covariance(self.noise.shift_sd_px),
             run.pixel_sd,
             run.joint_sd,
             used,
@@ -221,11 +221,21 @@ class _Run:
 
     def scaled(self) -> np.ndarray:
         """Length (M,) of every residual in standard deviations; of what does not move, constant errors too."""
-        sd = np.where(self._b.o.share < 1, _STILL_SD, 1.0) * self.pixel_sd[self._b.o.view]
-        return np.linalg.norm(self.residuals, axis=1) / sd
+        still = np.where(self._b.o.share < 1, _STILL_SD, 1.0)
+        return np.linalg.norm(self.residuals, axis=1) / (still * self.pixel_sd[self._b.o.view])
 
     def covariance(self) -> np.ndarray:
         return self._inverse
+
+    def shift_covariance(self, shift_sd_px: float) -> np.ndarray:
+        """Of the solution, because each view's picture may be shifted as a whole: no number of points averages it."""
+        if self._b.layout.has(self._b.layout.lenses):
+            return np.zeros_like(self._inverse)
+        o, w = self._seen, self._weights / self.pixel_sd[self._seen.view] ** 2
+        shifts = np.zeros((2 * len(o), 2 * self._b._views))
+        shifts[np.arange(2 * len(o)), np.repeat(2 * o.view, 2) + np.tile([0, 1], len(o))] = np.repeat(w, 2)
+        moved = shift_sd_px * self._inverse @ (self._jacobian.T @ shifts)
+        return moved @ moved.T
 
     def surprise(self, pose: int) -> tuple[float, int]:
         """Squared Mahalanobis distance, and its degrees of freedom, of the joint errors that the images alone ask of
@@ -340,8 +350,3 @@ class _Run:
         squares = (trust * self.state.joints.ravel() ** 2)[counted].sum()
         believed, weight = np.deg2rad(self._b.noise.joint_sd_deg), self._b.noise.joint_weight
         self.joint_sd = float(np.sqrt((squares + weight * believed**2) / (left + weight)))
-
-
-def start_state(cameras: np.ndarray, boards: np.ndarray, lenses: np.ndarray, poses: int) -> State:
-    """Camera poses (V, 4, 4), board poses (B, 4, 4) and lenses (V, 9) with readings taken as exact."""
-    return State(cameras, boards, np.zeros(len(boards)), np.zeros((poses, 7)), np.zeros(7), 0.0, lenses)

@@ -9,12 +9,12 @@ from scipy.stats import chi2
 
 from ..errors import CalibrationError
 from ..geometry.se3 import hat
-from .bundle import Bundle, Solution, start_state
+from .bundle import Bundle, Solution
 from .initial import start_values
 from .leave_out import HeldOut, leave_one_out
 from .lenses import check_lenses
 from .quality import Demands, refusals
-from .residuals import Equations, Observations, State
+from .residuals import Equations, Observations, State, start_state
 from .result import ArmCorrection, BoardResult, CalibrationResult, PoseRms, SeenPoints, ViewResult
 from .rig import ArmModel, CameraMount, Rig, Sample, require_known
 from .unknowns import Correction, Intrinsics, Layout, Noise, given_lenses

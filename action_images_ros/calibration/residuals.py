@@ -62,6 +62,11 @@ def _moved(T: np.ndarray, step: np.ndarray) -> np.ndarray:
     return make(so3_exp(step[:, 3:]) @ T[:, :3, :3], T[:, :3, 3] + step[:, :3])
 
 
+def start_state(cameras: np.ndarray, boards: np.ndarray, lenses: np.ndarray, poses: int) -> State:
+    """Camera poses (V, 4, 4), board poses (B, 4, 4) and lenses (V, 9) with readings taken as exact."""
+    return State(cameras, boards, np.zeros(len(boards)), np.zeros((poses, 7)), np.zeros(7), 0.0, lenses)
+
+
 @dataclass(frozen=True, eq=False)
 class Observations:
     """M seen points, flat. view, board, pose, group (M,): indices; group numbers the (pose, view, board)

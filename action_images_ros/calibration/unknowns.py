@@ -35,7 +35,8 @@ class Noise:
     joint_sd_deg: scatter of each joint of each pose; it is re-estimated from the data and this counts as
     `joint_weight` joint angles' worth of evidence. scale_sd: share by which a printed board's size may be off (5e-4:
     measured with a calliper, 0.1 mm in 200). offset_sd_deg, delay_sd_s: of the corrections. focal_sd,
-    centre_sd: share of focal length and image width; lens_sd: distortion coefficients.
+    centre_sd: share of focal length and image width; lens_sd: distortion coefficients. shift_sd_px: by which all points
+    of a view are off together (what the lens's centre and the detector keep as an error), where the lens is given.
     """
 
     joint_sd_deg: float = 0.05
@@ -46,6 +47,7 @@ class Noise:
     focal_sd: float = 0.03
     centre_sd: float = 0.02
     lens_sd: float = 0.3
+    shift_sd_px: float = 0.02
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
