@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     reason="no Chromium here: apt-get install chromium, or name one in ACTION_IMAGES_CHROMIUM",
 )
 
-REST_S = 3.0
+REST_S = 30.0  # for a machine that other work occupies; what it takes is printed
 
 
 def free_ports() -> list[int]:
@@ -66,11 +66,11 @@ def moving(parts, page):
     _, operator, watch, player, cell = parts
     play(parts)
     operator.trigger("stop")
-    operator.until(lambda: watch.resting(), "rest", 10.0)
+    operator.until(lambda: watch.resting(), "rest", 30.0)
     page.click("#enable")
-    page.until("document.getElementById('state').textContent == 'running'", "state running", 30, watching(parts))
+    page.until("document.getElementById('state').textContent == 'running'", "state running", 90, watching(parts))
     began_s = time.monotonic()
-    operator.until(lambda: watch.travel_rad(began_s) > 0.05, "motion", 30.0)
+    operator.until(lambda: watch.travel_rad(began_s) > 0.05, "motion", 60.0)
     yield
     player.expert = None
 
@@ -80,9 +80,9 @@ def stop_by_click(parts, page) -> None:
     _, operator, watch, _, _ = parts
     pressed_s = time.monotonic()
     page.click("#stop")
-    operator.until(lambda: watch.resting(0.2), "the arm to rest after STOP", REST_S + 7.0)
+    operator.until(lambda: watch.resting(0.2), "the arm to rest after STOP", REST_S)
     print(f"STOP: at rest {time.monotonic() - pressed_s:.2f} s after the click, 0.2 s of them to see it")
-    operator.until(lambda: controller_state(operator) == "disabled", "state disabled", 10.0)
+    operator.until(lambda: controller_state(operator) == "disabled", "state disabled", 30.0)
 
 
 def test_the_page_shows_moving_pictures_of_every_camera_and_the_scene(graph, page):
@@ -91,12 +91,12 @@ def test_the_page_shows_moving_pictures_of_every_camera_and_the_scene(graph, pag
     for view in parts[4].view_names:
         shown = f"""[...document.querySelectorAll('.camera[data-view="{view}"] .live_picture')].some(i => i.naturalWidth
             && Number(i.dataset.number) > {{}})"""
-        page.until(shown.format(5), f"pictures of {view}", 60, watching(parts))
-        page.until(shown.format(15), f"more pictures of {view}", 60, watching(parts))
+        page.until(shown.format(5), f"pictures of {view}", 120, watching(parts))
+        page.until(shown.format(15), f"more pictures of {view}", 120, watching(parts))
     page.until("document.querySelectorAll('.actions_picture').length == 2 && [...document.querySelectorAll("
-               "'.actions_picture')].every(i => i.naturalWidth)", "action images", 60, watching(parts))  # fmt: skip
-    page.until("document.querySelectorAll('.status').length >= 6", "health", 30, watching(parts))
-    page.until("document.getElementById('link_stop').classList.contains('ok')", "the stop link", 30, watching(parts))
+               "'.actions_picture')].every(i => i.naturalWidth)", "action images", 120, watching(parts))  # fmt: skip
+    page.until("document.querySelectorAll('.status').length >= 6", "health", 90, watching(parts))
+    page.until("document.getElementById('link_stop').classList.contains('ok')", "the stop link", 90, watching(parts))
     assert page.frames("/scene/"), "the scene has no process of its own"
     assert not [line for line in page.console if line.startswith("exception")]
 
@@ -107,8 +107,8 @@ def test_an_instruction_typed_into_the_page_reaches_the_graph(graph, page):
     parts[1].node.create_subscription(String, "instruction", lambda m: heard.append(m.data), qos.LATCHED)
     page.run("document.getElementById('instruction').value = ''; document.getElementById('instruction').focus()")
     page.type("reach the cyan ball")
-    parts[1].until(lambda: "reach the cyan ball" in heard, "the instruction", 20.0)
-    page.until("document.getElementById('instruction_now').textContent.includes('cyan')", "it on the page", 20,
+    parts[1].until(lambda: "reach the cyan ball" in heard, "the instruction", 60.0)
+    page.until("document.getElementById('instruction_now').textContent.includes('cyan')", "it on the page", 60,
                watching(parts))  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_stop_stops(graph, page):
     parts, _ = graph
     with moving(parts, page):
         stop_by_click(parts, page)
-        page.until("document.getElementById('state').textContent == 'disabled'", "the page to say so", 20,
+        page.until("document.getElementById('state').textContent == 'disabled'", "the page to say so", 60,
                    watching(parts))  # fmt: skip
 
 
@@ -141,5 +141,5 @@ def test_the_page_says_when_a_node_is_lost(graph, page):
     os.kill(runner.pid("controller"), signal.SIGKILL)
     page.open(f"http://localhost:{graph[1]}/")
     page.until("document.getElementById('state') && document.getElementById('state').textContent == 'unreachable'",
-               "state unreachable", 40, watching(parts))  # fmt: skip
+               "state unreachable", 90, watching(parts))  # fmt: skip
     assert "controller" in page.run("document.getElementById('banner').innerText")
