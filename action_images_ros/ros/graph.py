@@ -328,8 +328,8 @@ def record_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     values = read_arguments(RECORD_ARGUMENTS, given)
     parameters = {
         "cell": str(_cell_path(values["cell"])),
-        "out": str(Path(values["out"]).expanduser().absolute()),
-        "calibration": str(Path(values["calibration"]).expanduser().absolute()) if values["calibration"] else "",
+        "out": values["out"],
+        "calibration": values["calibration"],
         "model": str(config_file(values["model"])) if values["model"] else "",
         "images": values["images"],
         "pre_roll_s": _number("pre_roll_s", values["pre_roll_s"], float),
