@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any
 
 from .errors import ConfigError, one_of
 from .yaml_tree import YamlNode
@@ -81,7 +82,7 @@ def read_settings(node: YamlNode | None) -> CameraSettings:
     """Of a YAML mapping; None: the defaults. Raises ConfigError naming key and line."""
     if node is None:
         return CameraSettings()
-    given: dict[str, object] = {}
+    given: dict[str, Any] = {}
     for name, value in node.mapping((), tuple(CameraSettings.__dataclass_fields__)).items():
         if name in ("depth", "sync"):
             kind = Depth if name == "depth" else SyncRole

@@ -91,7 +91,7 @@ class WorkspaceBox:
 
     box_min_m: tuple[float, float, float]
     box_max_m: tuple[float, float, float]
-    keep_out_boxes_m: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ()
+    keep_out_boxes_m: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = ()
     table_z_m: float | None = None
 
 
@@ -205,7 +205,9 @@ def _view(name: str, node: YamlNode, calibrated: Calibrated) -> View:
     camera = _camera(node, m) if "K" in m and "image_size" in m else None
     calibration = read_calibration(m["calibration"]) if "calibration" in m else None
     size = _image_size(m["image_size"]) if camera is None and "image_size" in m else None
-    return View(name, topic, m["serial"].text(), camera, calibration, read_settings(m.get("driver")), size)
+    serial, driver = m["serial"].text(), read_settings(m.get("driver"))
+    # None only as View says: whoever loads with Calibrated.OPTIONAL asks before use, everybody else gets both
+    return View(name, topic, serial, camera, calibration, driver, size)  # type: ignore[arg-type]
 
 
 def _image_size(node: YamlNode) -> tuple[int, int]:
@@ -255,14 +257,14 @@ def _pose(node: YamlNode) -> np.ndarray:
 
 def _workspace(node: YamlNode) -> WorkspaceBox:
     m = node.mapping(("box_min_m", "box_max_m"), ("keep_out_boxes_m", "table_z_m"))
-    low, high = m["box_min_m"].numbers(3), m["box_max_m"].numbers(3)
+    low, high = m["box_min_m"].triple(), m["box_max_m"].triple()
     _require_below(m["box_max_m"], low, high)
     boxes = []
     for box in m["keep_out_boxes_m"].items() if "keep_out_boxes_m" in m else []:
         corners = box.items()
         if len(corners) != 2:
             raise box.fail("expected [[min corner], [max corner]]")
-        a, b = corners[0].numbers(3), corners[1].numbers(3)
+        a, b = corners[0].triple(), corners[1].triple()
         _require_below(box, a, b)
         boxes.append((a, b))
     table = m.get("table_z_m")
@@ -285,8 +287,8 @@ def _arm(node: YamlNode | None) -> Arm:
         raise m["joints"].fail(f"{list(joints)} must be the 7 different joint names, base to flange")
     if len(fingers) != 2 or fingers[0] == fingers[1]:
         raise m["fingers"].fail(f"{list(fingers)} must be the 2 different finger joint names")
-    frames = [m[k].text() if k in m else getattr(default, k) for k in ("base_frame", "tcp_frame")]
-    return Arm(*frames, joints, fingers)
+    base, tcp = (m[k].text() if k in m else getattr(default, k) for k in ("base_frame", "tcp_frame"))
+    return Arm(base, tcp, joints, fingers)
 
 
 def _limits(node: YamlNode | None) -> Limits:

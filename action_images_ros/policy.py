@@ -83,6 +83,7 @@ class ActionImagePolicy:
             opens = np.concatenate([opens, committed.openness[:keep]])
         given = Given(self.pipeline.model_images(frames.images), poses, opens, instruction)
         made = self.pipeline.run(Mode.POLICY, given, frames.cameras, np.random.default_rng(seed))
+        assert made.action_images is not None, "Mode.POLICY generates them"
         return ActionImages(
             made.action_images, frames.views, self.action_cameras(frames.cameras), frames.stamp_ns, self.config.dt_s
         )

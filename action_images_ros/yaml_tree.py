@@ -73,6 +73,11 @@ class YamlNode:
             raise self.fail(f"expected {count} numbers, got {len(items)}")
         return tuple(item.number() for item in items)
 
+    def triple(self) -> tuple[float, float, float]:
+        """A flat list of 3 finite numbers."""
+        x, y, z = self.numbers(3)
+        return x, y, z
+
 
 def load_yaml(path: str | Path) -> YamlNode:
     """The document of a YAML file. Raises ConfigError where it is missing, unreadable, not YAML or repeats a key."""
@@ -110,19 +115,20 @@ def _read(loader: yaml.SafeLoader, node: yaml.Node, file: str, key: str) -> Yaml
     if isinstance(node, yaml.SequenceNode):
         value: object = [_read(loader, child, file, f"{key}[{i}]") for i, child in enumerate(node.value)]
     elif isinstance(node, yaml.MappingNode):
-        value = {}
+        children: dict[str, YamlNode] = {}
         for name_node, child in node.value:
             name = loader.construct_object(name_node, deep=True)
             if not isinstance(name, str):
                 raise ConfigError(
                     f"{file}:{name_node.start_mark.line + 1}: {key or 'the file'}: key {name!r} is not text"
                 )
-            if name in value:
+            if name in children:
                 raise ConfigError(
                     f"{file}:{name_node.start_mark.line + 1}: {key + '.' if key else ''}{name}: given twice; "
-                    f"remove one (the first is on line {value[name].line})"
+                    f"remove one (the first is on line {children[name].line})"
                 )
-            value[name] = _read(loader, child, file, f"{key}.{name}" if key else name)
+            children[name] = _read(loader, child, file, f"{key}.{name}" if key else name)
+        value = children
     else:
         value = loader.construct_object(node, deep=True)
     return YamlNode(file, key, line, value)

@@ -29,7 +29,7 @@ def estimate(planes: np.ndarray, blobs: list[Blobs], grid: Grid, is_blue: np.nda
     n, h, w = planes.shape
     y, x = grid.coarse(h), grid.coarse(w)
     rest = planes[:, y[0]::grid.stride, x[0]::grid.stride].copy()
-    free = np.ones(rest.shape, np.float32)
+    free: np.ndarray = np.ones(rest.shape, np.float32)
     for blob in blobs:
         some = np.flatnonzero(blob.amplitude > 0)
         sd = grid.sigma * np.exp(blob.log_width[some, None])

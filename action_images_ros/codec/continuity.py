@@ -11,8 +11,8 @@ _AGREE = 0.5  # of what is credible
 _JUMP = 3.0  # times what is credible, beyond the motion of the steps around
 
 
-def deviation(poses: np.ndarray, others: np.ndarray, max_position_m: np.ndarray,
-              max_rotation_rad: np.ndarray) -> np.ndarray:
+def deviation(poses: np.ndarray, others: np.ndarray, max_position_m: np.ndarray | float,
+              max_rotation_rad: np.ndarray | float) -> np.ndarray:
     """How far poses (..., 4, 4) are from others, 1 = as far as is credible."""
     position = np.linalg.norm(poses[..., :3, 3] - others[..., :3, 3], axis=-1) / max_position_m
     return np.maximum(position, angle_between(poses[..., :3, :3], others[..., :3, :3]) / max_rotation_rad)

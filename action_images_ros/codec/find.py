@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass, fields
 
@@ -151,7 +152,7 @@ class Finder:
     def _next(self, found: list[Blobs], todo: np.ndarray) -> tuple[np.ndarray, Blobs]:
         """One more blob in each plane whose blobs so far leave a peak; refits the first without it."""
         y, x = (self.grid.coarse(size) for size in self.planes.shape[1:])
-        drawn = sum(self._model(b.take(todo), x, y) for b in found)
+        drawn = functools.reduce(np.add, (self._model(b.take(todo), x, y) for b in found))
         rest = self._lifted(self._coarse(self.planes)[todo], todo) - self._lifted(drawn, todo)
         start, height = self._peaks(rest, todo)
         more = height > np.maximum(self.config.ghost_amplitude * found[0].amplitude[todo], self.lowest[todo])

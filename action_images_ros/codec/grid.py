@@ -6,6 +6,7 @@ the decoder samples every image once to find its way, and adds up only the pixel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +84,7 @@ def add_up(grid: Grid, images: np.ndarray, which: np.ndarray, centres: np.ndarra
         start += ny * nx
 
 
-def _cell_means(images: np.ndarray, cell: int, boxes: list[tuple[int, ...]]) -> np.ndarray:
+def _cell_means(images: np.ndarray, cell: int, boxes: Sequence[tuple[int, ...]]) -> np.ndarray:
     """Means (3, n) float32 of all cells of boxes (image, y0, y1, x0, x1), one box after the other, row by row."""
     is_bytes = images.dtype == np.uint8
     count = sum((y1 - y0) * (x1 - x0) for _, y0, y1, x0, x1 in boxes)

@@ -123,7 +123,7 @@ def initial(sightings: Sightings, scene: Scene) -> tuple[np.ndarray, np.ndarray,
     rays = np.moveaxis(sightings.rays, 1, 2)
     seen = np.moveaxis(used, 1, 2).astype(float)
     points, fixed = closest_points(np.broadcast_to(origins, rays.shape), rays, seen)
-    solved = fixed.all(-1)
+    solved = np.all(fixed, -1)
     pose = fit_rigid(scene.tcp_points, np.where(solved[:, None, None], points, scene.tcp_points), np.ones(fixed.shape))
     return pose[:, :3, :3], pose[:, :3, 3], solved
 

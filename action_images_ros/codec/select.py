@@ -39,7 +39,8 @@ class Solution:
     min_blobs: int
 
     def take(self, steps: np.ndarray) -> Solution:
-        return Solution(self.poses.take(steps), *(getattr(self, name)[steps] for name in _BY_STEP), self.min_blobs)
+        taken = {name: getattr(self, name)[steps] for name in _BY_STEP}
+        return Solution(self.poses.take(steps), min_blobs=self.min_blobs, **taken)
 
     def put(self, steps: np.ndarray, other: Solution) -> None:
         self.poses.put(steps, other.poses)
@@ -109,9 +110,10 @@ class Selector:
         config = self.config
         position, rotation = error_bounds(poses, sightings, config.blob_bias_sigma * self.scene.sigma_px)
         px = config.max_error_px * self.scene.metres_per_px(poses.p)
+        rival, confirmed, jump = np.zeros((3, len(position)), bool)
         return Solution(poses, sightings.used, position, rotation, np.maximum(config.max_position_error_m, px),
                         np.maximum(config.max_rotation_error_rad, px / self.scene.axis_length_m),
-                        *np.zeros((3, len(position)), bool), config.min_blobs)
+                        rival, confirmed, jump, config.min_blobs)
 
     def _associated(self, steps: np.ndarray, out: Solution) -> dict[int, Solution]:
         """Search these steps for rigid triples: the best into `out`; its rivals with it into the result."""
@@ -154,11 +156,11 @@ class Selector:
     def _confirm(self, out: Solution, rivals: dict[int, Solution]) -> None:
         """Believe a pose that its own blobs cannot check where it lies on the path of the steps around it."""
         trusted = out.bounded & ~out.rival
-        for t in np.flatnonzero(~trusted & out.enough):
+        for t in np.flatnonzero(~trusted & out.enough).tolist():
             options = rivals.get(t, out.take(np.array([t])))
             path = make(out.poses.R, out.poses.p)
             limits = out.max_position_m[t], out.max_rotation_rad[t]
-            fits = [k for k in np.flatnonzero(options.enough)
+            fits = [k for k in np.flatnonzero(options.enough).tolist()
                     if agrees(path, make(options.poses.R[k], options.poses.p[k]), t, trusted, limits)]
             if len(fits) == 1:
                 out.put(np.array([t]), options.take(np.array(fits)))

@@ -105,6 +105,7 @@ class PinholeCamera:
 
     def _radial(self, r2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Radial factor and its derivative by the squared radius."""
+        assert self.distortion is not None
         k1, k2, _, _, k3, k4, k5, k6 = self.distortion
         above, below = (1 + r2 * (a + r2 * (b + r2 * c)) for a, b, c in ((k1, k2, k3), (k4, k5, k6)))
         rise, fall = (a + r2 * (2 * b + r2 * 3 * c) for a, b, c in ((k1, k2, k3), (k4, k5, k6)))

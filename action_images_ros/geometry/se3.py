@@ -7,6 +7,7 @@ appear at borders as xyzw.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import ActionImagesError
 
@@ -82,7 +83,7 @@ def matrix_from_quat(xyzw: np.ndarray) -> np.ndarray:
     ], -2)
 
 
-def make(R: np.ndarray, t: np.ndarray) -> np.ndarray:
+def make(R: ArrayLike, t: ArrayLike) -> np.ndarray:
     """Rotation (..., 3, 3) and translation (..., 3) m -> pose (..., 4, 4)."""
     R, t = np.asarray(R, float), np.asarray(t, float)
     out = np.zeros(np.broadcast_shapes(R.shape[:-2], t.shape[:-1]) + (4, 4))
@@ -116,7 +117,7 @@ def angle_between(Ra: np.ndarray, Rb: np.ndarray) -> np.ndarray:
     return np.linalg.norm(so3_log(np.swapaxes(Ra, -1, -2) @ Rb), axis=-1)
 
 
-def interpolate(Ta: np.ndarray, Tb: np.ndarray, s: np.ndarray) -> np.ndarray:
+def interpolate(Ta: np.ndarray, Tb: np.ndarray, s: ArrayLike) -> np.ndarray:
     """Straight line in position, geodesic on SO(3); s (...) in [0, 1]."""
     s = np.asarray(s, float)
     R = Ta[..., :3, :3] @ so3_exp(s[..., None] * so3_log(np.swapaxes(Ta[..., :3, :3], -1, -2) @ Tb[..., :3, :3]))

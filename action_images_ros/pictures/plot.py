@@ -113,7 +113,8 @@ def _space(image: np.ndarray, box: tuple[int, int, int, int], chunk: ActionChunk
         ends = pose[:3, 3] + _AXIS_M * pose[:3, :3].T
         for end, colour in zip(ends, (RED, GREEN, BLUE)):
             polyline(image, space.place(np.stack([pose[:3, 3], end])), colour, 2)
-    write(image, "start", tuple(int(v) + 8 for v in space.place(points[0])))
+    x, y = space.place(points[0])
+    write(image, "start", (int(x) + 8, int(y) + 8))
 
 
 def _path(image: np.ndarray, space: _Space, points: np.ndarray, floor: float, colour: tuple[int, int, int],
@@ -121,9 +122,10 @@ def _path(image: np.ndarray, space: _Space, points: np.ndarray, floor: float, co
     """The path, and its shadow on the floor with plumb lines."""
     below = points.copy()
     below[:, 2] = floor
-    polyline(image, space.place(below), tuple((c + 2 * 220) // 3 for c in colour), 2)
-    for a, b in zip(points, below):
-        polyline(image, space.place(np.stack([a, b])), _FLOOR, 1)
+    r, g, b = ((c + 2 * 220) // 3 for c in colour)
+    polyline(image, space.place(below), (r, g, b), 2)
+    for above, foot in zip(points, below):
+        polyline(image, space.place(np.stack([above, foot])), _FLOOR, 1)
     polyline(image, space.place(points), colour, 2)
     for point, full in zip(space.place(points), filled):
         dot(image, point, colour if full else GREY, 4.5, bool(full))
@@ -150,8 +152,8 @@ def _floor(image: np.ndarray, space: _Space, low: np.ndarray, high: np.ndarray) 
     polyline(image, space.place(np.concatenate([outline, np.full((5, 1), low[2])], 1)), INK, 1)
     names = {"x": [(low[0] + high[0]) / 2, high[1], low[2]], "y": [high[0], (low[1] + high[1]) / 2, low[2]],
              "z": [low[0], low[1], high[2]]}
-    for name, at in names.items():
-        end = space.place(np.array(at))
+    for name, place in names.items():
+        end = space.place(np.array(place))
         right, down = (8, 0) if name == "z" else (22, 34)
         write(image, f"{name} (m)", (int(end[0]) + right, int(end[1]) + down), scale=0.5)
 

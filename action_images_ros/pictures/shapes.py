@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
 
 _EARLY, _LATE = np.array([255, 196, 64]), np.array([255, 64, 112])
@@ -58,7 +59,7 @@ def ellipsoid(covariance: np.ndarray, sigmas: float = 2.0) -> tuple[np.ndarray, 
     return sigmas * np.clip(np.sqrt(np.maximum(values, 0.0)), _MIN_SD_M, _MAX_SD_M), axes
 
 
-def box_edges(low: Sequence[float], high: Sequence[float]) -> np.ndarray:
+def box_edges(low: ArrayLike, high: ArrayLike) -> np.ndarray:
     """(12, 2, 3): the edges of an axis-aligned box."""
     low, high = np.asarray(low, float), np.asarray(high, float)
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)

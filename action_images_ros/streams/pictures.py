@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
+from typing import Literal
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def raw_picture(msg) -> np.ndarray:
             f"{len(msg.data)} bytes; expected {msg.height} rows of at least {row}"
         )
     rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :row]
-    order = ">" if msg.is_bigendian else "<"
+    order: Literal[">", "<"] = ">" if msg.is_bigendian else "<"
     array = rows.view(np.dtype(dtype).newbyteorder(order)) if dtype is np.uint16 else rows
     if dtype is np.uint16 and msg.is_bigendian != (sys.byteorder == "big"):
         array = array.astype(np.uint16)

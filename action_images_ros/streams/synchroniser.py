@@ -153,8 +153,9 @@ class Synchroniser:
                 min((t for t in self._frames[v] if anchor <= t <= anchor + self._skew_ns), default=None)
                 for v in self.views
             )
-            if None not in stamps:
-                return stamps
+            found = tuple(t for t in stamps if t is not None)
+            if len(found) == len(stamps):
+                return found
         return None
 
     def _give(self, stamps: tuple[int, ...], now_ns: int) -> MatchedSet:
@@ -217,5 +218,5 @@ class Synchroniser:
         newest = {v: s.last_stamp_ns for v, s in self.statistics.items() if s.last_stamp_ns is not None}
         if len(newest) < 2:
             return ""
-        first, last = min(newest, key=newest.get), max(newest, key=newest.get)
+        first, last = min(newest, key=newest.__getitem__), max(newest, key=newest.__getitem__)
         return f": the newest of {last} is {(newest[last] - newest[first]) / _NS:.3f} s after that of {first}"

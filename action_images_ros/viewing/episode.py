@@ -7,7 +7,10 @@ the rest. World frame: the robot base.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -60,23 +63,24 @@ class _Episode:
     def __init__(self, stream, bag: Bag, cell: Cell, width_px: int, rate_hz: float) -> None:
         self._s, self._bag, self._cell, self._width = stream, bag, cell, width_px
         self._period_ns = round(0.9e9 / rate_hz)
-        self._kinematics, self._path = Fr3Kinematics(), []
+        self._kinematics = Fr3Kinematics()
+        self._path: list[np.ndarray] = []
         self._last_ns: dict[str, int] = {}
         self.counts: Counter[str] = Counter()
-        self._actions = {}
+        self._actions: dict[str, Callable[[Message], None]] = {}
         for view in cell.views:
             for suffix in ("", "/compressed"):
                 if view.image_topic + suffix in bag.topics:
-                    self._actions[view.image_topic + suffix] = lambda m, v=view: self._picture(v, m)
+                    self._actions[view.image_topic + suffix] = partial(self._picture, view)
         self._actions[_JOINTS] = self._joints
         for topic in bag.topics:
             name = topic.strip("/")
             if name.endswith(_TEXTS):
-                self._actions[topic] = lambda m, n=name: self._text(n, m)
+                self._actions[topic] = partial(self._text, name)
             elif name.endswith("targets"):
                 self._actions[topic] = self._targets
             elif name.endswith(("action_images", "predicted_video")):
-                self._actions[topic] = lambda m, n=name.rsplit("/", 1)[-1]: self._tiles(n, m)
+                self._actions[topic] = partial(self._tiles, name.rsplit("/", 1)[-1])
 
     def blueprint(self):
         import rerun.blueprint as rrb
@@ -190,8 +194,8 @@ class _Episode:
         for view in self._cell.views:
             if view.camera is not None:
                 scale = min(1.0, self._width / view.camera.image_size[0])
-                size = tuple(round(scale * n) for n in view.camera.image_size)
-                uv = view.camera.resized(size).project(points)
+                width, height = (round(scale * n) for n in view.camera.image_size)
+                uv = view.camera.resized((width, height)).project(points)
                 seen = [s for s in np.stack([uv[:-1], uv[1:]], axis=1) if np.all(np.isfinite(s))]
                 self._s.log(
                     f"world/{view.name}/picture/predicted", rr.LineStrips2D(seen, colors=colours[1:][: len(seen)])
@@ -216,7 +220,7 @@ def _target_points(message: Message) -> tuple[np.ndarray, int]:
 
     store = get_typestore(Stores.ROS2_HUMBLE)
     try:
-        msg = store.deserialize_cdr(bytes(message.data), "trajectory_msgs/msg/MultiDOFJointTrajectory")
+        msg: Any = store.deserialize_cdr(bytes(message.data), "trajectory_msgs/msg/MultiDOFJointTrajectory")
         column = list(msg.joint_names).index("tcp")
         at = [p.transforms[column] for p in msg.points]
         poses = [make(matrix_from_quat(np.array([t.rotation.x, t.rotation.y, t.rotation.z, t.rotation.w])), np.array(
