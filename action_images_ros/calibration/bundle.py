@@ -45,11 +45,8 @@ class Outlier:
     @property
     def text(self) -> str:
         where = f"pose {self.pose}" + (f", view {self.view}, board {self.board}" if self.view else "")
-        what = (
-            "the arm was not where its joints said (moving, or another picture)"
-            if self.kind == "arm"
-            else "its board points do not fit (blur, reflection, wrong board)"
-        )
+        arm, image = "the arm was not where its joints said (moving, or another picture)", "its board points do not fit"
+        what = arm if self.kind == "arm" else f"{image} (blur, reflection, wrong board)"
         return f"{where}: {what}; {self.size:.1f} times the limit"
 
 

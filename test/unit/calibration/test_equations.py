@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from action_images_ros.calibration.residuals import start_state
-from action_images_ros.calibration.residuals import Equations, Observations
+from action_images_ros.calibration.residuals import Equations, Observations, start_state
 from action_images_ros.calibration.rig import Sample
 from action_images_ros.calibration.unknowns import Layout, given_lenses
 from action_images_ros.geometry import PinholeCamera
