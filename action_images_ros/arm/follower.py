@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..control import JointLimits
-from ..control.tracking import JointLimiter
+from ..control.tracking import JointCommand, JointLimiter
 from ..errors import ConfigError
 
 
@@ -52,14 +52,19 @@ class Follower:
         self._resting = True
 
     @property
+    def _last(self) -> JointCommand:
+        assert self._limiter.last is not None, "reset first"
+        return self._limiter.last
+
+    @property
     def q(self) -> np.ndarray:
         """The limited reference (7,)."""
-        return self._limiter.last.q
+        return self._last.q
 
     @property
     def at_rest(self) -> bool:
         """Whether the reference stands still."""
-        last = self._limiter.last
+        last = self._last
         return bool(np.abs(last.dq).max() < 1e-4 and np.abs(last.ddq).max() < 1e-2)
 
     def reset(self, q: np.ndarray) -> None:
@@ -86,7 +91,7 @@ class Follower:
         Follows the set point; the measurement counts by what is off beyond slack_rad, up to lean_rad: an arm that
         is held back leans no further into what holds it.
         """
-        c, last = self._config, self._limiter.last
+        c, last = self._config, self._last
         off = q_d - q
         lean = np.clip(np.sign(off) * np.maximum(np.abs(off) - c.slack_rad, 0.0), -c.lean_rad, c.lean_rad)
         dq = last.dq + c.lead_s * last.ddq + c.gain_hz * (last.q - q_d + lean)

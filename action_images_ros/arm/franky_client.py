@@ -27,22 +27,23 @@ def client() -> ModuleType:
 def within(timeout_s: float, call: Callable[[], T], what: str) -> T:
     """What `call` returns. Raises ArmError where it fails or does not end in timeout_s; a client of an arm that is
     taken, or of an address that never answers, waits for ever."""
-    done: dict[str, object] = {}
+    values: list[T] = []
+    errors: list[Exception] = []
 
     def run() -> None:
         try:
-            done["value"] = call()
+            values.append(call())
         except Exception as error:  # noqa: BLE001 - the client's own errors share no base class
-            done["error"] = error
+            errors.append(error)
 
     thread = threading.Thread(target=run, name=what, daemon=True)
     thread.start()
     thread.join(timeout_s)
     if thread.is_alive():
         raise ArmError(f"{what}: no answer within {timeout_s:g} s; is another program connected to it?")
-    if "error" in done:
-        raise ArmError(f"{what}: {one_line(done['error'])}") from done["error"]
-    return done["value"]
+    if errors:
+        raise ArmError(f"{what}: {one_line(errors[0])}") from errors[0]
+    return values[0]
 
 
 def one_line(error: object) -> str:

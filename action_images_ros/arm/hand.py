@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ConfigError
 from .franky_client import client, one_line, within
@@ -50,7 +51,7 @@ class Hand:
         self._state = within(timeout_s, lambda: self._gripper.state, f"gripper at {address}")
         self._wanted: float | None = None
         self._asked: float | None = None
-        self._busy = None
+        self._busy: Any = None  # what the client returns for a motion under way
         self._wake, self._end = threading.Event(), threading.Event()
         self.trouble, self.commands, self.lost = "", 0, False
         self._thread = threading.Thread(target=self._run, name="hand", daemon=True)

@@ -21,6 +21,7 @@ _FARTHEST_S = 0.02
 _NEAR_RAD = 0.05
 _SETTLE_S = 2.0
 _STILL_RADPS = 0.01
+_LOST_AFTER = 3  # reads in a row without an answer, each of which has waited for one
 RESET = "franka_arm/reset"
 
 
@@ -54,8 +55,9 @@ class Session:
         self._timeout_s, self._on_change = command_timeout_s, on_change
         self._setpoint = JointSetpoint(state.q)
         self.state, self._read_s = state, time.monotonic()
-        self.phase, self.why = Phase.HOLDING, ""
+        self.phase, self.why, self._failures = Phase.HOLDING, "", 0
         self.counts = dict.fromkeys(("starts", "retries", "stops"), 0)
+        self._advanced_s: float
         self.success = Window(1000)
 
     @property
@@ -71,9 +73,11 @@ class Session:
         try:
             self.state = state = self._driver.read()
         except ArmError as error:
-            self._leave(Phase.LOST, f"{error}; see to network and robot, then call {RESET}")
+            self._failures += 1
+            if self._failures >= _LOST_AFTER:
+                self._leave(Phase.LOST, f"{error}; see to network and robot, then call {RESET}")
             return None
-        self._read_s = time.monotonic()
+        self._failures, self._read_s = 0, time.monotonic()
         if not state.ready and self.phase is not Phase.STOPPED:
             self._leave(Phase.STOPPED, f"the arm stopped: {state.trouble()}; {remedy(state)}, then call {RESET}")
         return state if state.robot_time_s != before.robot_time_s else None
@@ -128,6 +132,7 @@ class Session:
             raise
         if before in (Phase.STOPPED, Phase.LOST):
             self.phase, self.why = Phase.HOLDING, ""
+        self._failures = 0
         self._on_change(self.phase, "")
         return f"was {before.value}, is {self.phase.value}"
 

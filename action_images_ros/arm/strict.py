@@ -114,6 +114,7 @@ class StrictArm:
 
     def collide(self) -> None:
         """The arm meets something and raises its reflex."""
+        assert self._process is not None, "start first"
         os.kill(self._process.pid, signal.SIGUSR1)
 
     def cycles(self) -> np.ndarray:

@@ -17,6 +17,7 @@ from .operator import Operator
 _PERIOD_S = 0.02
 _LEAD_S = 0.06
 _THERE_RAD = 0.01
+_THERE_M = 0.005
 _MATCH_S = 20.0
 _SLOWEST = 10.0
 
@@ -37,7 +38,10 @@ class ArmDrive:
         self.state = self._reader.read(msg) or self.state
 
     def go_to(self, q: np.ndarray, speed_radps: float = 0.4) -> None:
-        """Come to joints (7,), the fastest one at speed_radps at most. Raises TransportError where that fails."""
+        """Come to joints (7,) (or to their pose), the fastest one at speed_radps at most.
+
+        Raises TransportError where that fails.
+        """
         operator, q = self._operator, np.asarray(q, float)
         operator.until(lambda: self._publisher.get_subscription_count() > 0, "an arm that listens", _MATCH_S)
         operator.until(lambda: self.state is not None, "joint states", _MATCH_S)
@@ -51,9 +55,16 @@ class ArmDrive:
             if now_s - sent_s >= _PERIOD_S:
                 sent_s = now_s
                 self._send(start, q, now_s - began_s, lasts_s)
-            return now_s - began_s > lasts_s and bool(np.abs(self.state.q - q).max() < _THERE_RAD)
+            return now_s - began_s > lasts_s and self._is_at(q)
 
         operator.until(there, f"the arm at {np.round(q, 2).tolist()}", _SLOWEST * lasts_s + _MATCH_S)
+
+    def _is_at(self, q: np.ndarray) -> bool:
+        """A Cartesian command leaves the elbow to the arm: there the pose decides."""
+        if self._kind is not commands.ARM["cartesian_pose"]:
+            return bool(np.abs(self.state.q - q).max() < _THERE_RAD)
+        off = self._kinematics.fk(self.state.q) - self._kinematics.fk(q)
+        return bool(np.abs(off[:3, 3]).max() < _THERE_M and np.abs(off[:3, :3]).max() < _THERE_RAD)
 
     def _send(self, start: np.ndarray, goal: np.ndarray, at_s: float, lasts_s: float) -> None:
         u = min(at_s / lasts_s, 1.0)

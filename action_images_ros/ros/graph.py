@@ -218,7 +218,7 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     served = {}
     if values["arm"] == "libfranka":
         nodes.append(_arm_node(values, common))
-        served = {"arm_address": SIMULATED_ARM, "priority": 0}  # a busy machine slows that world, not the policy
+        served = {"arm_address": SIMULATED_ARM}
     if values["sim"] == "true":
         nodes.insert(0, _node("sim_cell", {"cell": str(cell_path), **served}))
     else:
