@@ -139,9 +139,9 @@ def _load(link: str, path: Path, link_T_mesh: np.ndarray, scale: np.ndarray) -> 
         T, geometry = scene.graph[name]
         mesh = scene.geometry[geometry]
         material = getattr(mesh.visual, "material", None)
-        colour = tuple(int(c) for c in material.main_color[:3]) if material is not None else (225, 228, 232)
+        red, green, blue = (int(c) for c in material.main_color[:3]) if material is not None else (225, 228, 232)
         vertices = transform(link_T_mesh, transform(np.asarray(T), np.asarray(mesh.vertices)) * scale)
-        parts.append(Part(link, vertices, np.asarray(mesh.faces), colour))
+        parts.append(Part(link, vertices, np.asarray(mesh.faces), (red, green, blue)))
     return parts
 
 

@@ -8,6 +8,7 @@ import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,10 @@ class Scene:
         self._frusta = {v.name: self._add_frustum(v.name, v.camera) for v in cell.views}
         self._links = self._add_robot()
         self._steps: list = []
-        self._tube = self._fingers = self._trail = None
+        # what viser handed out for them, once drawn
+        self._tube: Any = None
+        self._fingers: Any = None
+        self._trail: Any = None
 
     @property
     def port(self) -> int:

@@ -56,7 +56,8 @@ class ConsoleServer:
         self._done = asyncio.Event()
         self._watchers = 0
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
-        self._started, self._error = threading.Event(), None
+        self._started = threading.Event()
+        self._error: ConfigError | None = None
         self._runner = None
         self._scene_path = f"/scene/{secrets.token_urlsafe(16)}"
         self.port = 0
@@ -162,7 +163,8 @@ class ConsoleServer:
 
     async def _send(self, ws) -> None:
         """Newest state, newest pictures; waits until the client has taken them."""
-        period_s, seen, next_state_s = 1.0 / self._config.rate_hz, {}, 0.0
+        period_s, next_state_s = 1.0 / self._config.rate_hz, 0.0
+        seen: dict[tuple[str, str], int] = {}
         try:
             while not ws.closed:
                 began_s = time.monotonic()
@@ -220,13 +222,16 @@ _FRAME = """<style>.mantine-Notifications-root{display:none!important}</style><s
 addEventListener("keydown",e=>{if(e.code==="Space"||e.code==="Escape"){e.preventDefault();
 parent.postMessage("stop","*")}},true);
 document.hasFocus=()=>true;
-const slow=location.search.includes("slow"),draw=requestAnimationFrame.bind(window);let last=0;
-requestAnimationFrame=f=>setTimeout(()=>draw(t=>{last=performance.now();f(t)}),
-Math.max(0,last+(slow?500:30)-performance.now()));
-cancelAnimationFrame=id=>clearTimeout(id);
+const slow=location.search.includes("slow"),draw=requestAnimationFrame.bind(window),
+undraw=cancelAnimationFrame.bind(window);let last=0;
+requestAnimationFrame=f=>{const g=f2=>draw(t=>{last=performance.now();f2(t)}),
+wait=performance.now()<20000?0:last+(slow?500:30)-performance.now();
+return wait>0?-setTimeout(()=>g(f),wait):g(f)};
+cancelAnimationFrame=id=>id<0?clearTimeout(-id):undraw(id);
 </script>"""
 """Put into the scene's page: keys that stop do so from there too; it connects again also while the
-mouse is elsewhere; 30 frames a second are enough, and 2 where a processor has to draw them."""
+mouse is elsewhere; 30 frames a second are enough, and 2 where a processor has to draw
+them, but for the first seconds, in which it sets itself up."""
 
 
 class _SceneProxy:

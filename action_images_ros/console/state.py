@@ -144,6 +144,7 @@ class ConsoleState:
     def on_chunk(self, chunk: ActionChunk, now_ns: int) -> None:
         """chunk: as decoded, stamped."""
         with self._lock:
+            assert chunk.stamp_ns is not None and chunk.dt_s is not None, "stamped"
             self._timeline.decoded(chunk.stamp_ns, now_ns, len(chunk), chunk.dt_s)
             self._facts.chunk = chunk
 
@@ -156,7 +157,8 @@ class ConsoleState:
         with self._lock:
             f = self._facts
             f.joints, f.width_m = tuple(float(x) for x in q), float(width_m)
-            here = tuple(float(x) for x in tcp_m)
+            x, y, z = (float(v) for v in tcp_m)
+            here = (x, y, z)
             if not f.trail or np.linalg.norm(np.subtract(here, f.trail[-1])) > 2e-3:
                 f.trail.append(here)
 

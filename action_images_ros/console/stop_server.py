@@ -70,7 +70,8 @@ class _Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Without the look-up of this machine's full name, which takes seconds where there is no name server."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 _KEEP = 200
 
@@ -75,7 +76,7 @@ class Timeline:
 
     def left_off(self, now_ns: int) -> None:
         """The controller no longer plays: stopped, held, in fault."""
-        if self._playing in self._records:
+        if self._playing is not None and self._playing in self._records:
             self._change(self._playing, played_until_ns=now_ns)
         self._playing = None
 
@@ -83,7 +84,7 @@ class Timeline:
         """Chunks that were observed, or were still to be played, at stamp_ns or later."""
         return tuple(r for r in self._records.values() if max(r.stamp_ns, r.played_until_ns or r.end_ns) >= stamp_ns)
 
-    def _change(self, stamp_ns: int, **changes: object) -> None:
+    def _change(self, stamp_ns: int, **changes: Any) -> None:
         known = self._records.get(stamp_ns)
         if known is None:
             known, self._seen = ChunkRecord(stamp_ns, self._seen), self._seen + 1
