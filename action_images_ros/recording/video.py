@@ -29,7 +29,7 @@ class VideoWriter:
         self.path, self.frames = path, 0
         self._size = size
         kind = (
-            ["-c:v", "libx264", "-preset", "superfast", "-crf", "18", "-pix_fmt", "yuv420p"]
+            ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "18", "-pix_fmt", "yuv420p"]
             if codec == "h264"
             else ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0"]
         )
