@@ -109,7 +109,8 @@ class CalibratorNode(ManagedNode):
         self._told, self._state = "", None
         self._live = {v: self.create_publisher(Image, f"calibrator/live/{v}", qos.IMAGE_OUT) for v in self._cameras}
         self._status = self.create_publisher(String, "calibrator/status", qos.LATCHED)
-        jobs = {"capture": self._capture_now, "undo": self._undo, "solve": self._solve, "save": self._save}
+        undo = lambda: self._say(f"pose {self._desk.undo()} taken back")  # noqa: E731
+        jobs = {"capture": self._capture_now, "undo": undo, "solve": self._solve, "save": self._save}
         for name, job in jobs.items():
             self.create_service(Trigger, f"calibrator/{name}", partial(self._serve, job))
         self.create_service(SetBool, "calibrator/enable", self._on_enable)
@@ -221,12 +222,8 @@ class CalibratorNode(ManagedNode):
         rig = live_rig(self._cell, self._cameras, self._infos, self._boards, p.arm)
         box = self._cell.workspace
         middle = tuple(float(v) for v in np.mean([box.box_min_m, box.box_max_m], axis=0))
-        options = Options(
-            Intrinsics(p.intrinsics),
-            Correction(p.joint_offsets),
-            noise=Noise(joint_sd_deg=p.joint_noise_deg),
-            workspace_m=middle,
-        )
+        noise, fixes = Noise(joint_sd_deg=p.joint_noise_deg), Correction(p.joint_offsets)
+        options = Options(Intrinsics(p.intrinsics), fixes, noise=noise, workspace_m=middle)
         session = CalibrationSession(rig, self._arm, box, options, clear=self._clear)
         folder = Path(p.out) if p.out else Path("calibrations") / f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
         self._rng = np.random.default_rng(_SEED)
@@ -256,8 +253,7 @@ class CalibratorNode(ManagedNode):
         images = {v: image_from_message(m).copy() for v, m in zip(self._sync.views, found.payloads)}
         taken = self._desk.take(images, reading, np.zeros(7), round(np.mean(found.stamps_ns)))
         self._failures = 0 if taken.accepted else self._failures + 1
-        count = len(self._desk.session.samples)
-        text = f"pose {count} of {self._desk.wanted}: seen by {', '.join(taken.sees)}"
+        text = f"pose {len(self._desk.session.samples)} of {self._desk.wanted}: seen by {', '.join(taken.sees)}"
         return taken.accepted, text if taken.accepted else f"not taken: {taken.reason}"
 
     def _capture_now(self) -> str:
@@ -270,9 +266,6 @@ class CalibratorNode(ManagedNode):
         if not accepted:
             raise CalibrationError(text)
         return self._say(text)
-
-    def _undo(self) -> str:
-        return self._say(f"pose {self._desk.undo()} taken back")
 
     def _solve(self) -> str:
         if self._motion is not None:
