@@ -26,8 +26,8 @@ class AuditRules:
 @dataclass(frozen=True)
 class TopicReport:
     """Since the recording began. rate_hz over the last 200 messages; jitter_ms: standard deviation of those periods
-    without the gaps; age_s of the stamp at arrival, newest; lost: by the publisher's numbers; overflow: not written for lack of time;
-    repeated: same stamp as the one before."""
+    without the gaps; age_s of the stamp at arrival, newest; lost: by the publisher's numbers; overflow: not written
+    for lack of time; repeated: same stamp as the one before."""
 
     topic: str
     messages: int
