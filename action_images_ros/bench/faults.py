@@ -37,6 +37,7 @@ _NOTICE_S = 40.0
 _FROZEN_S = 0.7
 _NOISE_EVERY_S = 0.3
 _UNMOVED_S = 0.7
+_QUIET_S = 0.4
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def _inject(lab, fault: Fault, attempt: int) -> Row | None:
     rest_s = max(0.0, rested_s - lab.record.simulated(from_s))
     if fault.by_commands:
         rest_s = lab.record.moving_commands(noticed_s) / RATE_HZ
+    _wait(lab, fault, lambda: not lab.record.moving_commands(lab.now_s() - _QUIET_S), "the controller's own rest")
     change = lab.record.changes[-1]
     goes_on = _go_on(lab, fault, change.state if fault.events else "killed", rested_s)
     peak = _peak(lab.record, fault, injected_s, lab.now_s()) / FR3_LIMITS.ddq_max.max()
