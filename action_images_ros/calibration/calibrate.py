@@ -99,7 +99,8 @@ class _Problem:
             "joint offsets": self.options.joint_offsets is Correction.IF_DETERMINED,
             "stamp offset": self.options.stamp_offset is Correction.IF_DETERMINED,
         }
-        lenses, notes = self.options.intrinsics is Intrinsics.ESTIMATED, []
+        lenses = self.options.intrinsics is Intrinsics.ESTIMATED
+        notes: list[str] = []
         while True:
             bundle = self.bundle(wanted["joint offsets"], wanted["stamp offset"], lenses)
             solution = bundle.solve(self.start)
@@ -219,7 +220,7 @@ def _view(
     mm, deg = np.array(errors).T if errors else (np.zeros(0), np.zeros(0))
     return ViewResult(
         mount=camera.mount,
-        camera=replace(camera, K=K, distortion=np.append(lens[4:], camera.distortion[5:])),
+        camera=replace(camera, K=K, distortion=np.append(lens[4:], camera.coefficients[5:])),
         parent_T_camera=solution.state.cameras[i],
         covariance=C,
         pixel_sd=float(solution.pixel_sd[i]),

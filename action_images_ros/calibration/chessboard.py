@@ -14,7 +14,7 @@ import numpy as np
 
 from .boards import Board
 
-Refine = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Refine = Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]
 """(uv (N, 2), side of a square px) -> refined uv (N, 2) and which (N,) settled."""
 
 _NEAREST = 8
@@ -38,7 +38,7 @@ def grown(
     while len(xy) >= _LEAST:
         apart = np.linalg.norm(corners[:, None] - xy, axis=2)
         near = apart.min(1) < 1.5 * board.pitch_m
-        new = [i for i in np.flatnonzero(near) if i not in found and i not in refused]
+        new = [i for i in np.flatnonzero(near).tolist() if i not in found and i not in refused]
         if not new:
             break
         reached = False
@@ -80,7 +80,8 @@ def _corner(
         return None
     diagonal = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]])
     probes = cv2.perspectiveTransform((here + _PROBE * p * diagonal)[None], H)[0] + at[0] - put[0]
-    values = cv2.remap(gray, *probes.T[:, None].astype(np.float32), cv2.INTER_LINEAR).ravel().astype(float)
+    u, v = probes.T[:, None].astype(np.float32)
+    values = cv2.remap(gray, u, v, cv2.INTER_LINEAR).ravel().astype(float)
     column, row = i % (board.columns - 1), i // (board.columns - 1)
     light = bright[[row, row, row + 1, row + 1], [column, column + 1, column, column + 1]]
     step = values[light].min() - values[~light].max()

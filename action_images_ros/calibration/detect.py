@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -62,10 +63,11 @@ class BoardDetector:
     def detect(self, image: np.ndarray) -> tuple[Detection, ...]:
         """image uint8 (H, W, 3) RGB or (H, W) -> one detection a board seen with at least 6 points, not in one line."""
         gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        gray, found, read = np.ascontiguousarray(gray), [], {}
+        gray, found = np.ascontiguousarray(gray), []
+        read: dict[tuple, tuple] = {}
         for name, board in self._boards.items():
             if board.kind is BoardKind.CHARUCO:
-                ids, uv = _charuco(lambda scale, b=board: self._markers(gray, b, scale, read), board, gray)
+                ids, uv = _charuco(partial(self._markers, gray, board, read), board, gray)
             else:
                 ids, uv = _tags(self._detectors[name], board, gray)
             keep = _on_one_plane(board, ids, uv)
@@ -73,7 +75,7 @@ class BoardDetector:
                 found.append(Detection(name, ids[keep], uv[keep]))
         return tuple(found)
 
-    def _markers(self, gray: np.ndarray, board: Board, scale: int, read: dict) -> tuple:
+    def _markers(self, gray: np.ndarray, board: Board, read: dict, scale: int) -> tuple:
         """Corners and ids of the markers of this board's dictionary; read once a picture for all boards."""
         key = board.dictionary, scale
         if key not in read:

@@ -146,6 +146,7 @@ class DriftMonitor:
 
     def _compare(self, fit: _Fit) -> DriftState:
         c, reference = self._config, self._reference
+        assert reference is not None, "learnt before anything is compared"
         moved = fit.step - reference.step
         floor = np.repeat([1e-3 * c.floor_mm, np.deg2rad(c.floor_deg)], 3) ** 2
         C = fit.covariance + reference.covariance + np.diag(floor)

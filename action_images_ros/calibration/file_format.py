@@ -146,7 +146,7 @@ def from_yaml(root: YamlNode) -> tuple[CalibrationResult, str]:
         tuple(_outlier(o) for o in m["outliers"].items()),
         tuple(t.text() for t in m["notes"].items()),
         int(m["poses"].number(1)),
-        m["workspace_m"].numbers(3),
+        m["workspace_m"].triple(),
         joint,
     )
     date = m["date"].value
@@ -202,16 +202,18 @@ def _view(node: YamlNode) -> ViewResult:
     )
     mount = _choice(v["mount"], CameraMount)
     try:
+        width, height = v["image_size"].numbers(2)
         camera = RigCamera(
             mount,
             v["serial"].text(),
             np.array(v["K"].numbers(9)).reshape(3, 3),
-            tuple(int(s) for s in v["image_size"].numbers(2)),
+            (int(width), int(height)),
             np.array([d.number() for d in v["distortion"].items()]),
         )
     except ActionImagesError as e:
         raise node.fail(str(e)) from e
     text = v["intrinsics"].value
+    (middle_mm, worst_mm), (middle_deg, worst_deg) = v["held_out_mm"].numbers(2), v["held_out_deg"].numbers(2)
     return ViewResult(
         mount,
         camera,
@@ -221,8 +223,8 @@ def _view(node: YamlNode) -> ViewResult:
         v["reproj_rms_px"].number(0),
         int(v["poses"].number(0)),
         int(v["points"].number(0)),
-        v["held_out_mm"].numbers(2),
-        v["held_out_deg"].numbers(2),
+        (middle_mm, worst_mm),
+        (middle_deg, worst_deg),
         v["workspace_sd_mm"].number(0),
         v["rotation_sd_deg"].number(0),
         str(text or ""),

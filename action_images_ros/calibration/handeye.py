@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 import cv2
 import numpy as np
 
 from ..errors import CalibrationError
 from ..geometry.se3 import inverse, make, so3_log
+
+_solvers: Any = cv2  # its annotations lack them
 
 
 class Solver(Enum):
@@ -56,7 +59,7 @@ def hand_eye(hand_poses: np.ndarray, camera_T_boards: np.ndarray, solver: Solver
         return _park(hand_poses, camera_T_boards)
     H, C = hand_poses, camera_T_boards
     if solver in _HAND_EYE:
-        R, t = cv2.calibrateHandEye(
+        R, t = _solvers.calibrateHandEye(
             list(H[:, :3, :3]),
             list(H[:, :3, 3]),
             list(C[:, :3, :3]),
@@ -65,7 +68,7 @@ def hand_eye(hand_poses: np.ndarray, camera_T_boards: np.ndarray, solver: Solver
         )
         return make(R, t.ravel())
     B = inverse(H)
-    _, _, R, t = cv2.calibrateRobotWorldHandEye(
+    _, _, R, t = _solvers.calibrateRobotWorldHandEye(
         list(C[:, :3, :3]),
         list(C[:, :3, 3]),
         list(B[:, :3, :3]),

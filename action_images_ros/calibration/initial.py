@@ -72,7 +72,8 @@ def start_values(rig: Rig, samples: list[Sample], arm: ArmModel) -> Start:
     """Closed-form poses of everything. Raises CalibrationError naming views and boards that the samples leave open."""
     tcp = arm.fk(np.array([s.q for s in samples]))
     seen = seen_boards(rig, samples)
-    cameras, boards = {}, {}
+    cameras: dict[str, np.ndarray] = {}
+    boards: dict[str, np.ndarray] = {}
     for view in rig.cameras:
         for board in rig.boards:
             mine = _usable([s for s in seen if s.view == view and s.board == board])

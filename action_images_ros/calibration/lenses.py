@@ -37,7 +37,7 @@ def check_lenses(bundle: Bundle, fixed: Solution, free: Solution) -> dict[str, s
     out, points = {}, bundle.equations.camera_points(fixed.state, bundle.o)
     for i, (view, camera) in enumerate(bundle.rig.cameras.items()):
         mine = points[fixed.used & (bundle.o.view == i)]
-        shift = lens_shift_px(fixed.state.lenses[i], free.state.lenses[i], camera.distortion[5:], mine)
+        shift = lens_shift_px(fixed.state.lenses[i], free.state.lenses[i], camera.coefficients[5:], mine)
         bad = fixed.pixel_sd[i] > _WORSE_FIT * free.pixel_sd[i] and shift > _BAD_PX
         verdict = "DISAGREE with the images; re-estimate them" if bad else "agree with the images"
         out[view] = (

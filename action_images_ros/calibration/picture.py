@@ -69,7 +69,8 @@ def _captions(image: np.ndarray, lines: Sequence[str]) -> None:
 
 
 def _fixed(uv: np.ndarray) -> tuple[int, int]:
-    return tuple(int(round(float(x) * (1 << _SHIFT))) for x in uv)
+    u, v = (int(round(float(x) * (1 << _SHIFT))) for x in uv)
+    return u, v
 
 
 def _in_reach(uv: np.ndarray) -> bool:

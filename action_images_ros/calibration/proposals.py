@@ -180,7 +180,8 @@ class Proposer:
 
     def _seen(self, state: State, q: np.ndarray) -> Sample:
         """What the cameras would see, by the present estimate."""
-        tcp, detections = self._arm.fk(q), {}
+        tcp = self._arm.fk(q)
+        detections: dict[str, tuple[Detection, ...]] = {}
         for v, (view, camera) in enumerate(self._rig.cameras.items()):
             of_camera = tcp @ state.cameras[v] if camera.mount is CameraMount.EYE_IN_HAND else state.cameras[v]
             for b, (name, board) in enumerate(self._rig.boards.items()):

@@ -100,10 +100,13 @@ class Observations:
         points = np.column_stack([index[:, :2], np.concatenate([np.zeros(0, int), *ids])])
         _, back, count = np.unique(points, axis=0, return_inverse=True, return_counts=True)
         share = np.where(moved[index[:, 0], index[:, 1]], 1.0, 1.0 / count[back.ravel()])
-        return cls(*index.T, np.concatenate([np.zeros((0, 3)), *X]), np.concatenate([np.zeros((0, 2)), *uv]), share)
+        view, board, pose, grouped = index.T
+        seen = np.concatenate([np.zeros((0, 3)), *X]), np.concatenate([np.zeros((0, 2)), *uv])
+        return cls(view, board, pose, grouped, *seen, share)
 
     def where(self, keep: np.ndarray) -> Observations:
-        return Observations(*(getattr(self, f)[keep] for f in ("view", "board", "pose", "group", "X", "uv", "share")))
+        names = ("view", "board", "pose", "group", "X", "uv", "share")
+        return Observations(**{name: getattr(self, name)[keep] for name in names})
 
     def __len__(self) -> int:
         return len(self.uv)
@@ -131,7 +134,7 @@ class Equations:
         self.dq = np.array([s.dq for s in samples]).reshape(-1, 7)
         self.wrist = np.array([c.mount is CameraMount.EYE_IN_HAND for c in rig.cameras.values()])
         self.carried = np.array([b.mount is BoardMount.GRIPPER for b in rig.boards.values()])
-        self.high_order = np.array([c.distortion[5:] for c in rig.cameras.values()])
+        self.high_order = np.array([c.coefficients[5:] for c in rig.cameras.values()])
 
     def readings(self, state: State) -> np.ndarray:
         """True joint angles (P, 7) as the state has them."""

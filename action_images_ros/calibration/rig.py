@@ -15,10 +15,21 @@ from .boards import Board
 from .detect import Detection
 
 
+class JointRange(Protocol):
+    """q_min, q_max (7,) rad."""
+
+    @property
+    def q_min(self) -> np.ndarray: ...
+
+    @property
+    def q_max(self) -> np.ndarray: ...
+
+
 class ArmModel(Protocol):
     """The arm's own kinematics; `control.Fr3Kinematics` is one."""
 
-    limits: object
+    @property
+    def limits(self) -> JointRange: ...
 
     def fk(self, q: np.ndarray) -> np.ndarray:
         """q (..., 7) rad -> base_T_tcp (..., 4, 4)."""
@@ -59,6 +70,12 @@ class RigCamera:
         object.__setattr__(self, "K", camera.K)
         object.__setattr__(self, "image_size", camera.image_size)
         object.__setattr__(self, "distortion", np.zeros(8) if camera.distortion is None else camera.distortion)
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        """All 8 of the distortion."""
+        assert self.distortion is not None, "padded when made"
+        return self.distortion
 
     def at(self, base_T_camera: np.ndarray) -> PinholeCamera:
         return PinholeCamera(self.K, self.image_size, base_T_camera, self.distortion)

@@ -73,7 +73,7 @@ class RobotModel:
         meshes = [
             mesh
             for link in root.findall("link")
-            if _hangs_on(link.get("name"), tree, base)
+            if _hangs_on(link.get("name", ""), tree, base)
             for mesh in _link_meshes(link, path.parent)
         ]
         if not meshes:

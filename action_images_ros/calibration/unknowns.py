@@ -153,7 +153,7 @@ class Layout:
 
 def given_lenses(rig: Rig) -> np.ndarray:
     """(V, 9) fx fy cx cy k1 k2 p1 p2 k3 as the rig has them."""
-    return np.array([[c.K[0, 0], c.K[1, 1], c.K[0, 2], c.K[1, 2], *c.distortion[:5]] for c in rig.cameras.values()])
+    return np.array([[c.K[0, 0], c.K[1, 1], c.K[0, 2], c.K[1, 2], *c.coefficients[:5]] for c in rig.cameras.values()])
 
 
 __all__ = ["Correction", "Equations", "Intrinsics", "Layout", "Noise", "given_lenses"]

@@ -138,6 +138,7 @@ class CameraFeed:
 
     def _read(self, stop: threading.Event) -> None:
         """Until the camera is silent, fails, or `stop`."""
+        assert self._camera is not None, "open first"
         heard, new_ns = False, self._now_ns()
         while not stop.is_set():
             patience_s = self._silent_s if heard else max(self._silent_s, _FIRST_S)
@@ -159,6 +160,7 @@ class CameraFeed:
         self._barren = 0 if heard else self._barren + 1
         if self._barren >= _RESET_AFTER:
             self._barren = 0
+            assert self._camera is not None, "lost while open"
             try:
                 self._camera.reset()
             except CameraError as error:

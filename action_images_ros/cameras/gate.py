@@ -51,7 +51,7 @@ class FrameGate:
         return outcome
 
     def _judge(self, number: int, device_ns: int, stamp_ns: int, now_ns: int) -> Gated:
-        if self._last_number is not None:
+        if self._last_number is not None and self._last_device_ns is not None:
             if number == self._last_number or device_ns == self._last_device_ns:
                 return Gated.REPEATED
             if number < self._last_number or device_ns < self._last_device_ns:

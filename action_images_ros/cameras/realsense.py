@@ -230,7 +230,7 @@ def apply_settings(sensors, settings: CameraSettings, serial: str) -> None:
         _set(sensor, o.inter_cam_sync_mode, role, serial)
     fixed = settings.exposure_us is not None
     _set_where_there(colour, o.enable_auto_exposure, not fixed, fixed, serial)
-    if fixed:
+    if settings.exposure_us is not None:
         unit_us = 1.0 if colour.supports(o.depth_units) else _RGB_EXPOSURE_UNIT_US
         _set(colour, o.exposure, round(settings.exposure_us / unit_us), serial)
     if settings.gain is not None:
@@ -238,7 +238,7 @@ def apply_settings(sensors, settings: CameraSettings, serial: str) -> None:
     _set_where_there(colour, o.auto_exposure_priority, 0, False, serial)  # it would lower the rate in dim light
     fixed = settings.white_balance_k is not None
     _set_where_there(colour, o.enable_auto_white_balance, not fixed, fixed, serial)
-    if fixed:
+    if settings.white_balance_k is not None:
         _set(colour, o.white_balance, settings.white_balance_k, serial)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -152,7 +152,7 @@ class ConsoleState:
         with self._lock:
             self._timeline.judged(stamp_ns, now_ns, verdict, reason)
 
-    def on_joints(self, q: Sequence[float], width_m: float, tcp_m: Sequence[float]) -> None:
+    def on_joints(self, q: Iterable[float], width_m: float, tcp_m: Iterable[float]) -> None:
         """Joint angles (7,) rad, the gripper's opening, and where the TCP is, base frame."""
         with self._lock:
             f = self._facts
@@ -324,8 +324,9 @@ class ConsoleState:
         c = self._facts.chunk
         if c is None or not len(c):
             return {}
+        ago_s = _ago(c.stamp_ns, now_ns)
         return {
-            "age_s": -_ago(c.stamp_ns, now_ns),
+            "age_s": None if ago_s is None else -ago_s,
             "steps": len(c),
             "credible": int(np.sum(c.credible)),
             "reproj_rms_px": round(float(np.median(c.reproj_rms_px)), 3),

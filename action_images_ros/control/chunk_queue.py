@@ -204,6 +204,7 @@ class ChunkQueue:
         along its path is then a matter of timing, not of a jump. ChunkRefused when all of it has passed,
         or when it does not begin where the arm was at its observation.
         """
+        assert chunk.stamp_ns is not None and chunk.dt_s is not None, "admitted"
         observed_s = clock.at(chunk.stamp_ns)
         if observed_s is None:
             raise ChunkRefused(Refusal.TOO_OLD, "observed before anything the controller remembers")
@@ -222,6 +223,7 @@ class ChunkQueue:
 
     def _check_start(self, chunk: ActionChunk, clock: PlaybackClock) -> None:
         rules = self._rules
+        assert chunk.stamp_ns is not None, "admitted"
         metres, radians = pose_distance(clock.commands_before(chunk.stamp_ns, _LONGEST_LAG_S), chunk.base_T_tcps[0])
         k = int(np.argmin(metres + _LEVER_M * radians))
         if metres[k] > rules.max_start_error_m or radians[k] > rules.max_start_error_rad:

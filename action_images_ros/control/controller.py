@@ -126,7 +126,9 @@ class Controller:
         self._watchdog.states(now_s)
         if self._take_up.active:
             self._take_up.note(state)
-            if np.abs(state.q - self._player.command.q).max() > MOVED_RAD:
+            command = self._player.command
+            assert command is not None, "taking up begins with a command"
+            if np.abs(state.q - command.q).max() > MOVED_RAD:
                 self._begin_at(state.q, now_s)
 
     def on_frames_fresh(self, now_s: float) -> None:
@@ -161,11 +163,14 @@ class Controller:
         if player.braking:
             raise ChunkRefused(Refusal.NOT_READY, "the arm is still coming to rest")
         chunk = self._queue.admit(chunk, now_ns)
+        assert chunk.stamp_ns is not None and player.plan is not None, "admitted, since enabled"
         if self._take_up.active:
             hindrance = self._take_up.hindrance(chunk.stamp_ns)
             if hindrance:
                 raise ChunkRefused(Refusal.NOT_READY, hindrance)
-            player.rest_at(self._take_up.q)
+            q = self._take_up.q
+            assert q is not None, "its absence is a hindrance"
+            player.rest_at(q)
         lag_s = min(_LAG_SLACK * self._watchdog.lag_s, self._config.max_tracking_lag_s) * min(player.rate, speed)
         placed = self._queue.place(chunk, player.clock, player.path_s, player.base_T_tcp, lag_s)
         player.adopt(self._planner.replace_tail(player.plan, placed, player.path_s, player.rate == 0.0))
@@ -182,6 +187,7 @@ class Controller:
         hindrance = self._hindrance(now_s)
         if hindrance:
             return Response(False, f"not enabled: {hindrance}")
+        assert self._robot is not None, "its absence is a hindrance"
         self._gripper.follow(self._robot.gripper_width_m)
         self._begin_at(self._robot.q, now_s)
         self._take_up.begin()
@@ -239,7 +245,9 @@ class Controller:
 
     def _lose_arm(self, now_s: float) -> None:
         """After a gap in its commands the arm has come to rest by itself, wherever: find it there."""
-        self._begin_at(self._player.command.q, now_s)
+        command = self._player.command
+        assert command is not None, "something was commanded"
+        self._begin_at(command.q, now_s)
         self._take_up.begin()
 
     def committed(self, now_ns: int, horizon_s: float) -> ActionChunk | None:
@@ -252,6 +260,7 @@ class Controller:
         if self._state is not ControllerState.RUNNING or self._chunk_dt_s is None:
             return None
         plan, start, speed = self._player.plan, self._player.path_s, self._config.speed_factor
+        assert plan is not None, "running means playing one"
         steps = 1 + int(np.ceil(horizon_s * speed / self._chunk_dt_s - 1e-6))
         times = start + self._chunk_dt_s * np.arange(steps)
         return ActionChunk.from_poses(plan.poses.sample(times), plan.poses.openness_at(times), now_ns,
@@ -262,7 +271,7 @@ class Controller:
         if self._state not in ENABLED_STATES:
             return []
         found += self._watchdog.inputs(now_s)
-        if self._robot_is_new:
+        if self._robot_is_new and self._robot is not None:
             self._robot_is_new = False
             found += self._watchdog.arm(self._robot)
         if self._player.ended:
@@ -278,10 +287,13 @@ class Controller:
                 self._apply(Event.LIMITER_FAILED, Event.LIMITER_FAILED.value)
         self._player.clock.advance(now_ns, self._player.path_s, self._player.base_T_tcp)
         if not self._take_up.active:
-            self._watchdog.command(self._player.command.q, self._player.base_T_tcp, now_ns)
-        if not moving:
+            command = self._player.command
+            assert command is not None, "begun when enabled"
+            self._watchdog.command(command.q, self._player.base_T_tcp, now_ns)
+        plan = self._player.plan
+        if not moving or plan is None:
             return None
-        return self._gripper.update(self._player.plan.poses.openness_at(self._player.path_s).item(), now_s)
+        return self._gripper.update(plan.poses.openness_at(self._player.path_s).item(), now_s)
 
     def _output(self, width: float | None) -> ControlOutput:
         player = self._player
@@ -294,8 +306,9 @@ class Controller:
             max(0.0, player.plan.end_s - player.path_s) if player.plan else 0.0, self._watchdog.lag_s,
             self._watchdog.tracking_error_rad, self._watchdog.tracking_error_m,
             command.deviation_rad if command else 0.0)
-        return ControlOutput(self._state, command.q if sends else None, command.dq if sends else None,
-                             player.base_T_tcp if sends else None, width, self._why, stats, resting)
+        if not sends or command is None:
+            return ControlOutput(self._state, None, None, None, width, self._why, stats, resting)
+        return ControlOutput(self._state, command.q, command.dq, player.base_T_tcp, width, self._why, stats, resting)
 
     def _apply(self, event: Event, text: str) -> None:
         after = next_state(self._state, event)
@@ -332,6 +345,7 @@ class Controller:
 
     def _ros_now(self, now_s: float) -> int:
         if self._tick_ns is None or self._tick_s is None:
+            assert self._robot is not None, "control begins with a robot state"
             return self._robot.stamp_ns
         return self._tick_ns + int(1e9 * (now_s - self._tick_s))
 

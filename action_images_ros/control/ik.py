@@ -96,7 +96,7 @@ class IkSolver:
             best = np.minimum(score, best)
             if (self._reached(position, rotation).all() and not drifts) or iteration == c.max_iterations:
                 break
-            pull = self._pull(q, elapsed_s) if drifts else None
+            pull = self._pull(q, elapsed_s) if drifts and elapsed_s is not None else None
             if drifts:
                 drifts, best = False, np.full(len(q), np.inf)
             q = self._step(q, error * self._weight, jacobians * self._weight[:, None], pull)

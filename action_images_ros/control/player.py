@@ -41,6 +41,7 @@ class Player:
 
     def rest_at(self, q: np.ndarray) -> None:
         """As `begin`, with the present openness and without forgetting what was played. For an arm at rest."""
+        assert self.plan is not None, "begin first"
         self._rest(q, self.plan.poses.openness_at(np.array([self.path_s])).item())
 
     def _rest(self, q: np.ndarray, openness: float) -> None:
@@ -60,6 +61,7 @@ class Player:
         if self.plan is None:
             return True
         last = self._limiter.last
+        assert last is not None, "a plan and a command begin together"
         still = np.abs(last.dq).max() < _REST_RADPS and last.deviation_rad < _REST_RADPS
         return self._rate.resting and bool(still)
 
@@ -82,8 +84,9 @@ class Player:
         return self._limiter.last
 
     @property
-    def base_T_tcp(self) -> np.ndarray | None:
-        """Commanded pose (4, 4)."""
+    def base_T_tcp(self) -> np.ndarray:
+        """Commanded pose (4, 4). Needs `begin` first."""
+        assert self._pose is not None, "begin first"
         return self._pose
 
     def stopping(self) -> StopPath | None:
@@ -95,6 +98,7 @@ class Player:
         rate = self._rate.rate
         if self._braking or self._rate.change != 0.0 or last.deviation_rad > _ON_PATH_RAD or rate == 0.0:
             return self._limiter.stop_path(last, 0.0)
+        assert self.plan is not None, "a plan and a command begin together"
         q, dq, ddq = self.plan.joints.sample(min(self.path_s + rate * _COAST_S, self.plan.end_s))
         return self._limiter.stop_path(JointCommand(q, dq * rate, ddq * rate * rate), _COAST_S)
 
@@ -103,18 +107,22 @@ class Player:
 
         Needs `begin` first.
         """
-        found = True
-        if not moving and self._limiter.last.deviation_rad > _ON_PATH_RAD:
+        found, last = True, self._limiter.last
+        assert last is not None, "begin first"
+        if not moving and last.deviation_rad > _ON_PATH_RAD:
             self._braking = True
         if not self._braking:
             found = self._follow(moving)
             self._braking = not found
         if self._braking:
             self._brake()
-        self._pose = self._kinematics.fk(self._limiter.last.q)
+        command = self._limiter.last
+        assert command is not None
+        self._pose = self._kinematics.fk(command.q)
         return found
 
     def _follow(self, moving: bool) -> bool:
+        assert self.plan is not None, "begin first"
         if self.ended:
             self._rate.reset()
         else:
@@ -127,6 +135,7 @@ class Player:
         self._rate.reset()
         command = self._limiter.brake()
         if np.abs(command.dq).max() < _REST_RADPS and np.abs(command.ddq).max() < _REST_RADPS:
+            assert self.plan is not None, "begin first"
             openness = self.plan.poses.openness_at(self.path_s).item()
             self.plan = self._planner.rest(command.q, openness, self.path_s)
             self._limiter.reset(command.q)

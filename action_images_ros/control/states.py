@@ -67,7 +67,7 @@ REMEDY: dict[Event, str] = {
     Event.CHUNKS_STALE: "look at why chunks are refused (last_refusal), and at the latency of denoiser and decoder",
     Event.COMMAND_LATE: "take load off this machine, allow real-time priority, or lower rate_hz",
     Event.STATES_STALE: "look at the arm's driver and network, then reset and enable",
-    Event.TRACKING_ERROR: "see what holds the arm (contact, brakes, a reflex, another controller), then reset and enable",
+    Event.TRACKING_ERROR: "see what holds the arm (contact, brakes, reflex, another controller), then reset and enable",
     Event.JOINT_NEAR_LIMIT: "guide the arm by hand away from the end of the joint's range, then reset and enable",
     Event.CLOCK_JUMP: "let the clock settle (chrony, not steps), then reset and enable",
     Event.LIMITER_FAILED: "report it with the log: it should not happen; reset and enable",

@@ -76,6 +76,7 @@ class JointLimiter:
 
     def follow(self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray) -> JointCommand | None:
         """The command of the next tick towards this state; None when no motion inside the limits exists."""
+        assert self._last is not None, "reset first"
         low, high = self._bounds(self._last.q)
         i = self._input
         i.max_velocity, i.min_velocity = high.tolist(), low.tolist()
@@ -87,6 +88,7 @@ class JointLimiter:
 
     def brake(self) -> JointCommand:
         """The command of the next tick of the quickest stop of every joint, wherever it ends."""
+        assert self._last is not None, "reset first"
         Ruckig(len(self._last.q), self._otg.delta_time).update(self._stop(self._last), self._output)
         return self._taken(np.array(self._output.new_position))
 

@@ -86,7 +86,7 @@ class PosePath:
                  + h * u * (1.0 - u) * (self._slopes[k] * (1.0 - u) - self._slopes[k + 1] * u))
         return make(self.base_T_tcps[k, :3, :3] @ so3_exp(u * self._turns[k]), p)
 
-    def openness_at(self, times_s: np.ndarray) -> np.ndarray:
+    def openness_at(self, times_s: np.ndarray | float) -> np.ndarray:
         """Openness (M,) of the last knot passed at path times (M,)."""
         return self.openness[np.maximum(np.searchsorted(self.times_s, times_s + _SAME_TIME_S, side="right") - 1, 0)]
 

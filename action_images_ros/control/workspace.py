@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,6 +42,10 @@ class Workspace:
     tool_points_m: tuple[tuple[float, float, float], ...] = FRANKA_HAND_POINTS_M
     arm_radius_m: float = 0.135
     wrist_radius_m: float = 0.09
+    _boxes: np.ndarray = field(init=False, repr=False, compare=False)
+    _tool: np.ndarray = field(init=False, repr=False, compare=False)
+    _low: np.ndarray = field(init=False, repr=False, compare=False)
+    _high: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _require_box("workspace box", self.box_min_m, self.box_max_m)

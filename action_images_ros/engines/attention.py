@@ -33,7 +33,7 @@ def fastest_first(shape: tuple[int, int, int, int], dtype: torch.dtype,
     if device.type != "cuda":
         return nullcontext
     times = measured(shape, dtype, device)
-    order = sorted(times, key=times.get) + [b for b in ORDER if b not in times]
+    order = sorted(times, key=times.__getitem__) + [b for b in ORDER if b not in times]
     return lambda: sdpa_kernel(order, set_priority=True)
 
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Collection
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,13 +77,14 @@ def trace(model: nn.Module, config: ModelConfig, video_frames: int) -> tuple[byt
         program = torch.onnx.export(_Stateless(model, tuple(state)).eval(), (*inputs, list(state.values())),
                                     input_names=[*shapes, *state], output_names=outputs, opset_version=OPSET,
                                     dynamo=True, external_data=False, verbose=False)
+    assert program is not None, "dynamo=True returns one"
     return _without_weights(program.model_proto, state)
 
 
 class _Predict(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
     def forward(self, *inputs):
         return self.model.predict(*inputs)

@@ -73,7 +73,7 @@ class GraphDenoiser:
     construction, so that neither compilation nor warm-up falls into the first chunk; others when first asked for.
     """
 
-    def __init__(self, exported: ExportedModel, compile: Callable[[bytes], Runner]) -> None:
+    def __init__(self, exported: ExportedModel, compile: Callable[[bytes], Runner] | None) -> None:
         self._exported, self._compile = exported, compile
         self._runners: dict[int, Runner] = {}
         first = min(g.video_frames for g in exported.manifest.graphs)
@@ -100,4 +100,5 @@ class GraphDenoiser:
         return self._runners[video_frames](inputs)
 
     def _make_runner(self, video_frames: int) -> Runner:
+        assert self._compile is not None, "only a class with its own _make_runner goes without"
         return self._compile(self._exported.model_bytes(video_frames))

@@ -51,8 +51,9 @@ def strip(transformer: WanActionTransformer) -> WanActionTransformer:
     """Drop, in place, the weights that only the engine uses: nearly all of them."""
     for block in transformer.blocks:
         block.self_attn = block.projector = block.ffn = nn.Identity()
-        block.cross_attn.q = block.cross_attn.o = nn.Identity()
-    transformer.head.head = nn.Identity()
+        for name in ("q", "o"):
+            setattr(block.cross_attn, name, nn.Identity())
+    setattr(transformer.head, "head", nn.Identity())
     return transformer
 
 

@@ -52,7 +52,7 @@ class ResidentSampler:
         shapes = (start.video.shape, start.action.shape)
         with device_faults(self.device), torch.no_grad(), self._attention(shapes)():
             told = self._on_device(conditioning)
-            untold = None if config.guidance_scale == 1.0 else self._on_device(without)
+            untold = None if without is None or config.guidance_scale == 1.0 else self._on_device(without)
             program = self._programs.get((*shapes, layout, config), lambda: _Program(
                 self.module, self.device, shapes, layout, config, (told, untold)))
             return program.run(start, given, (told, untold), self._capture)
@@ -72,7 +72,8 @@ class _Program:
 
     def __init__(self, module, device: torch.device, shapes: tuple, layout: CanvasLayout, config: SamplerConfig,
                  conditionings: tuple[Conditioning, Conditioning | None]) -> None:
-        self._device, self._config, self._graph = device, config, None
+        self._device, self._config = device, config
+        self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs = [_Slot(shape, device) for shape in (*shapes, *shapes)]
         self._outputs = [_Slot(shape, device) for shape in shapes]
         self._masks = [mask(slot.device) for mask, slot in zip((layout.video_mask, layout.action_mask), self._outputs)]
@@ -86,7 +87,9 @@ class _Program:
     def run(self, start: Canvas, given: Canvas, conditionings: tuple, capture: bool) -> Canvas:
         for i, new in enumerate(conditionings):
             if new is not self._conditionings[i]:
-                self._steps[i].replace(new)
+                steps = self._steps[i]
+                assert steps is not None, "made for as many as there were at first"
+                steps.replace(new)
                 self._conditionings[i] = new
         for slot, value in zip(self._inputs, (start.video, start.action, given.video, given.action)):
             slot.write(value)
@@ -115,10 +118,11 @@ class _Program:
 
     def _velocity(self, k: int, video: Tensor, action: Tensor):
         told, untold = self._steps
+        assert told is not None
         if untold is None:
             return told.velocity(k, video, action)
         a, b, scale = told.velocity(k, video, action), untold.velocity(k, video, action), self._config.guidance_scale
-        return tuple(None if x is None else y + scale * (x - y) for x, y in zip(a, b))
+        return tuple(None if x is None or y is None else y + scale * (x - y) for x, y in zip(a, b))
 
 
 class _Slot:

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import EngineError
 
@@ -76,7 +77,7 @@ class Graph:
         try:
             self._runtime = api.Runtime(self._heard)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
-            self._context = None if self._engine is None else self._engine.create_execution_context()
+            self._context: Any = None if self._engine is None else self._engine.create_execution_context()
         except (RuntimeError, TypeError) as e:
             raise EngineError(f"TensorRT {api.__version__} can not start: {_first_line(e)}") from e
         if self._context is None:
@@ -108,7 +109,7 @@ class Graph:
         return self._outputs
 
 
-def listener(api):
+def listener(api: Any):
     """A logger that keeps errors and warnings instead of printing them."""
 
     class Listener(api.ILogger):
@@ -127,7 +128,7 @@ def listener(api):
 
 
 def _network_flags(api) -> int:
-    strongly = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    strongly: Any = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     major = int(api.__version__.split(".")[0])
     needs_asking = strongly is not None and api.__name__ == "tensorrt" and major < 11
     return 1 << int(strongly) if needs_asking else 0

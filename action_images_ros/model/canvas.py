@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,7 @@ def pack(video, action):
         raise ModelError(f"video latents {tuple(video.shape[3:])} and action latents {tuple(action.shape[3:])} differ "
                          "in shape; only codecs that give both the same can be packed in one sequence")
     if isinstance(video, np.ndarray):
-        both = np.concatenate([video, action], 2)
+        both: Any = np.concatenate([video, action], 2)
     else:
         import torch
 

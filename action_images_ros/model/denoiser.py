@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
-import numpy as np
+Array = TypeVar("Array")
 
 
 class Prediction(str, Enum):

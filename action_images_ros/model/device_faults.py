@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from ..errors import EngineError
@@ -18,7 +20,7 @@ class device_faults:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind, error, _) -> bool:
+    def __exit__(self, kind, error, _) -> Literal[False]:
         if isinstance(error, torch.OutOfMemoryError | MemoryError):
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()

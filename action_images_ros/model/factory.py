@@ -22,7 +22,8 @@ def build_denoiser(config: ModelConfig):
 
     from .small import ConvCanvas
 
-    return ConvCanvas(config).to(memory_format=torch.channels_last)
+    canvas = ConvCanvas(config)
+    return canvas.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's annotations
 
 
 def save_denoiser(model, directory: Path) -> None:

@@ -71,8 +71,8 @@ def _require_finite(made: Canvas) -> None:
                           "verify the engine with `action-images bench policy --verify`")
 
 
-def _velocity(denoiser: Denoiser, state: tuple[np.ndarray, np.ndarray, np.ndarray], conditioning: Conditioning, without: Conditioning | None,
-              config: SamplerConfig):
+def _velocity(denoiser: Denoiser, state: tuple[np.ndarray, np.ndarray, np.ndarray], conditioning: Conditioning,
+              without: Conditioning | None, config: SamplerConfig):
     """Velocities, moved away from those without an instruction by guidance_scale (Ho & Salimans 2022)."""
     told = denoiser.velocity(*state, conditioning)
     if config.guidance_scale == 1.0:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import ConfigError, DatasetError
 from .bag_metadata import FILE_NAME, BagFiles, read_metadata
@@ -32,8 +32,8 @@ class _Storage(Protocol):
     attachments: dict[str, bytes]
     torn: bool
 
-    def index(self, wanted: Collection[str] | None) -> Iterator[tuple[int, str, object]]: ...
-    def message(self, key: object) -> tuple[memoryview, int]: ...
+    def index(self, wanted: Collection[str] | None) -> Iterator[tuple[int, str, Any]]: ...
+    def message(self, key: Any) -> tuple[memoryview, int]: ...
     def close(self) -> None: ...
 
 

@@ -21,7 +21,8 @@ def audit_bag(bag: Bag) -> dict[str, object]:
     audits = {name: TopicAudit(name, kind in _STAMPED) for name, kind in bag.topics.items()}
     ours = "/recorder/provenance" in bag.topics
     numbers: dict[str, list[int]] = {name: [] for name in bag.topics}
-    first = last = None
+    first: int | None = None
+    last = 0
     for m in bag.messages():
         stamp_ns = header_stamp_ns(m.data) if bag.topics[m.topic] in _STAMPED else 0
         audits[m.topic].add(m.log_time_ns, stamp_ns, len(m.data), None, None)

@@ -96,8 +96,8 @@ class CdrReader:
         self._at = start + size
         return start
 
-    def number(self, code: str) -> int | float:
-        """One number by its struct code: B, H, I, i, Q, d."""
+    def number(self, code: str) -> int:
+        """One whole number by its struct code: B, H, I, i, Q."""
         size = struct.calcsize(code)
         return struct.unpack_from(self._order + code, self._raw, self._take(size, size))[0]
 

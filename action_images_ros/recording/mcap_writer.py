@@ -128,7 +128,7 @@ class McapWriter:
         ):
             self.flush()
         if not self._parts:
-            self._first_ns = log_time_ns
+            self._first_ns: int = log_time_ns
         head = MESSAGE_HEAD.pack(channel, sequence & 0xFFFFFFFF, log_time_ns, publish_time_ns)
         self._index.setdefault(channel, []).append((log_time_ns, self._chunk_size))
         self._parts += (RECORD_HEAD.pack(Op.MESSAGE, len(head) + len(data)), head, data)
@@ -185,7 +185,8 @@ class McapWriter:
     def _begin_chunk(self) -> None:
         self._parts: list[bytes] = []
         self._index: dict[int, list[tuple[int, int]]] = {}
-        self._chunk_size = self._first_ns = 0
+        self._chunk_size: int = 0
+        self._first_ns = 0
 
     def _append(self, *pieces: bytes) -> None:
         try:

@@ -193,7 +193,8 @@ def _matched_sets(bag: Bag, cell: Cell, topics: dict[str, str]) -> tuple[np.ndar
     """Stamps (N, V), skews (N,), rates by view, as the live nodes would have matched them."""
     sync = Synchroniser(cell.view_names, cell.sync.max_skew_s, cell.sync.max_age_s)
     views = {topic: name for name, topic in topics.items()}
-    stamps, skews, times = [], [], {name: [] for name in topics}
+    stamps, skews = [], []
+    times: dict[str, list[int]] = {name: [] for name in topics}
     for m in bag.messages(list(views)):
         stamp_ns = header_stamp_ns(m.data)
         times[views[m.topic]].append(stamp_ns)
@@ -212,7 +213,9 @@ def _pieces(stamps: np.ndarray, skews: np.ndarray, history: StateHistory, texts:
     times = stamps.min(axis=1)
     lookup = _states(history, times)
     words = [texts.instruction_at(int(t)) for t in times]
-    notes, pieces, begin = [], [], 0
+    notes: list[str] = []
+    pieces: list[tuple[slice, str]] = []
+    begin = 0
     unknown = sum(s is None for s in lookup)
     if unknown:
         notes.append(f"{unknown} of {len(times)} sets without joint states near them")
@@ -227,7 +230,8 @@ def _pieces(stamps: np.ndarray, skews: np.ndarray, history: StateHistory, texts:
     out = []
     for piece, word in pieces:
         sources = np.array([texts.source_at(int(t)) for t in times[piece]])
-        out.append(Moments(word, stamps[piece], skews[piece], tuple(lookup[piece]), sources))
+        states = tuple(s for s in lookup[piece] if s is not None)
+        out.append(Moments(word, stamps[piece], skews[piece], states, sources))
     return out, notes
 
 

@@ -190,6 +190,7 @@ class Recorder:
             return None
         if self._writer.error is not None:
             return self.stop()
+        assert self._directory is not None, "set together with the writer"
         free_mb = self.free_mb(self._directory)
         if free_mb < self.config.min_free_mb:
             finished = self.stop()
@@ -220,6 +221,7 @@ class Recorder:
         if self._writer is None:
             raise DatasetError("nothing is being recorded; start first")
         writer, directory = self._writer, self._directory
+        assert directory is not None, "set together with the writer"
         self._writer = None
         return writer, directory
 

@@ -99,7 +99,9 @@ def _put_back(file: Path, saved: Path) -> None:
 
 def _chunk(summary: Summary, tail: list[tuple[Entry, bytes]], at: int) -> bytes:
     """The recovered messages as a chunk of their own, noted in the summary."""
-    parts, index, size = [], {}, 0
+    parts: list[bytes] = []
+    index: dict[int, list[tuple[int, int]]] = {}
+    size = 0
     for e, data in tail:
         index.setdefault(e.channel, []).append((e.log_time_ns, size))
         head = MESSAGE_HEAD.pack(e.channel, e.sequence, e.log_time_ns, e.publish_time_ns)

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,8 @@ def stage(bag_path: Path, directory: Path, rules: StageRules, fk: Callable[[np.n
                     recording.rates_hz, "episodes": len(picks)}  # fmt: skip
         for number, (episode, pick) in enumerate(zip(recording.episodes, picks)):
             folder = partial / f"{number:03d}"
-            np.savez(folder / COLUMNS, **columns[number])
+            arrays: dict[str, Any] = columns[number]
+            np.savez(folder / COLUMNS, **arrays)
             about = _describe(bag_path, recording, episode, pick, rules)
             stats = {k: statistics.of_values(v) for k, v in columns[number].items()} | seen[number]
             (folder / EPISODE).write_text(json.dumps(about | {"stats": statistics.plain(stats)}), encoding="utf-8")

@@ -54,7 +54,8 @@ class VideoWriter:
             raise DatasetError(f"{self.path}: ffmpeg failed: {said.decode(errors='replace').strip()[-300:]}")
 
     def write(self, picture: np.ndarray, times: int = 1) -> None:
-        data = memoryview(np.ascontiguousarray(picture)).cast("B")
+        data = np.ascontiguousarray(picture).data.cast("B")
+        assert self._process.stdin is not None and self._process.stderr is not None, "both are pipes"
         try:
             for _ in range(times):
                 self._process.stdin.write(data)

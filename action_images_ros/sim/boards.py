@@ -117,7 +117,8 @@ class LensCell:
         spare: float = 1.2,
     ):
         self._size, self._sensor = image_size, sensor
-        self._wide = tuple(int(np.ceil(side * _OVERSAMPLING * spare / 2) * 2) for side in image_size)
+        width, height = (int(np.ceil(side * _OVERSAMPLING * spare / 2) * 2) for side in image_size)
+        self._wide = (width, height)
         self.cell = SimCell(SimCellConfig((_VIEW,), self._wide), boards_extension(boards))
         self._maps: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -131,7 +132,7 @@ class LensCell:
         K = np.array([[f, 0, (w - 1) / 2], [0, f, (h - 1) / 2], [0, 0, 1.0]])
         self.cell.place_cameras({_VIEW: PinholeCamera(K, self._wide, camera.base_T_camera)})
         fine = cv2.remap(self.cell.render(_VIEW), *self._map(camera, K), cv2.INTER_LINEAR)
-        image = cv2.resize(fine, self._size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        image: np.ndarray = cv2.resize(fine, self._size, interpolation=cv2.INTER_AREA).astype(np.float32)
         if self._sensor.blur_px > 0:
             image = cv2.GaussianBlur(image, (0, 0), self._sensor.blur_px)
         image += self._sensor.noise * rng.standard_normal(image.shape, np.float32)

@@ -43,6 +43,7 @@ _SCENE_TRIES = 20
 _EXPLORED_SHARE = 0.3
 _LOWEST_TCP_M = 0.012
 _SERVO_LAG_M = 0.02
+_Frame = dict[str, np.ndarray | np.float32]
 
 
 class CollectMotion(Enum):
@@ -152,7 +153,7 @@ class EpisodeCollector:
             pose, openness = chunk.base_T_tcps[1], float(chunk.openness[1])
         raise SimError(f"the expert did not finish {scene.instruction!r} in {_MAX_FRAMES} action steps")
 
-    def _contact_motion(self, scene: Scene, rng: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
+    def _contact_motion(self, scene: Scene, rng: np.random.Generator) -> Iterator[_Frame]:
         """Like _motion where things are touched: always physics, always the next step from where everything really is,
         and in TRAIN some steps end a little beside the expert's target, so that mending is seen."""
         cell, mover, at_goal = self._cell, TcpMover(self._cell), 0
@@ -187,7 +188,7 @@ class EpisodeCollector:
             raise _Unusable
         self._cell.teleport(q, openness * MAX_GRIPPER_WIDTH_M)
 
-    def _frame(self) -> dict[str, np.ndarray]:
+    def _frame(self) -> _Frame:
         side = (self._config.image_px,) * 2
         images = [cv2.resize(self._cell.render(v), side, interpolation=cv2.INTER_AREA) for v in self._cell.cameras]
         return {"images": np.stack(images), "base_T_tcp": self._cell.base_T_tcp.astype(np.float32),
@@ -270,6 +271,7 @@ def _start_worker(directory: Path, config: CollectConfig) -> None:
 
 
 def _work(shard: int) -> tuple[int, int]:
+    assert _worker is not None, "the pool starts its processes with _start_worker"
     directory, config, collector = _worker
     return shard, write_shard(directory, shard, collector, config)
 
@@ -277,8 +279,10 @@ def _work(shard: int) -> tuple[int, int]:
 def _run(directory: Path, config: CollectConfig, shards: list[int], workers: int) -> Iterator[tuple[int, int]]:
     if workers < 1:
         raise DatasetError(f"workers is {workers}; legal: 1 or more")
-    if workers == 1 or len(shards) <= 1:
-        collector = EpisodeCollector(config) if shards else None
+    if not shards:
+        return
+    if workers == 1 or len(shards) == 1:
+        collector = EpisodeCollector(config)
         for shard in shards:
             yield shard, write_shard(directory, shard, collector, config)
         return

@@ -36,10 +36,17 @@ class Column(Enum):
 class PolicyConfig(Protocol):
     """The part of a model's config that a trial needs; ModelConfig is one."""
 
-    views: int
-    chunk_size: int
-    dt_s: float
-    action_size: tuple[int, int]
+    @property
+    def views(self) -> int: ...
+
+    @property
+    def chunk_size(self) -> int: ...
+
+    @property
+    def dt_s(self) -> float: ...
+
+    @property
+    def action_size(self) -> tuple[int, int]: ...
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,10 @@ class KeptJudge:
     def update(self, time_s: float, cell: Situation) -> Verdict:
         if self._verdict.outcome is Outcome.PENDING:
             self._start_s = time_s if self._start_s is None else self._start_s
-            self._verdict = self._decide(time_s, self._measure(cell))
+            self._verdict = self._decide(time_s, time_s - self._start_s, self._measure(cell))
         return self._verdict
 
-    def _decide(self, time_s: float, standing: Standing) -> Verdict:
+    def _decide(self, time_s: float, elapsed_s: float, standing: Standing) -> Verdict:
         self._since = np.where(standing.done, np.minimum(self._since, time_s), np.inf)
         kept = np.flatnonzero(time_s - self._since >= self._dwell_s - 1e-9)
         if self._target in kept:
@@ -52,6 +52,6 @@ class KeptJudge:
             return Verdict(Outcome.FAILURE, f"wrong one: {self._names[int(kept[0])]}")
         if standing.spoilt:
             return Verdict(Outcome.FAILURE, standing.spoilt)
-        if time_s - self._start_s >= self._timeout_s:
+        if elapsed_s >= self._timeout_s:
             return Verdict(Outcome.FAILURE, f"timeout after {self._timeout_s:g} s, {standing.far}")
         return self._verdict

@@ -181,8 +181,8 @@ def sample_objects(rng: np.random.Generator, split: Split, with_bowl: bool) -> t
     if with_bowl and min(np.linalg.norm(bowl - p) for p in places) < BOWL_SEPARATION_M:
         return None
     colours = [str(c) for c in rng.choice(list(HUES_DEG), CUBES, replace=False)]
-    cubes = [TurnedObject(f"cube{i}", c, sample_shade(rng, split, c), (*map(float, p), CUBE_SIDE_M / 2),
+    cubes = [TurnedObject(f"cube{i}", c, sample_shade(rng, split, c), (float(p[0]), float(p[1]), CUBE_SIDE_M / 2),
                           float(rng.uniform(-_YAW_RAD, _YAW_RAD))) for i, (c, p) in enumerate(zip(colours, places))]
     level = float(rng.uniform(0.75, 0.95))
-    dish = TurnedObject("bowl", "white", (level, level, level), (*map(float, bowl), BOWL_HEIGHT_M))
+    dish = TurnedObject("bowl", "white", (level, level, level), (float(bowl[0]), float(bowl[1]), BOWL_HEIGHT_M))
     return (*cubes, dish) if with_bowl else tuple(cubes)

@@ -34,7 +34,8 @@ _BOWL_PANELS, _BOWL_FLOOR_M, _BOWL_WALL_M = 14, 0.045, 0.003
 class Prop(Protocol):
     """One thing of a cell. `state` is (8,): position (3,) m and xyzw quaternion of its body, then its joint (m)."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def add(self, spec: mujoco.MjSpec) -> None: ...
 

@@ -76,8 +76,8 @@ class PushButton:
             if not apart(places, _SEPARATION_M):
                 continue
             colours = [str(c) for c in rng.choice(list(HUES_DEG), BUTTONS, replace=False)]
-            objects = tuple(TurnedObject(f"button{i}", c, sample_shade(rng, split, c), (*map(float, p), BUTTON_TOP_M),
-                                         float(rng.uniform(-0.7, 0.7)))
+            objects = tuple(TurnedObject(f"button{i}", c, sample_shade(rng, split, c),
+                                         (float(p[0]), float(p[1]), BUTTON_TOP_M), float(rng.uniform(-0.7, 0.7)))
                             for i, (c, p) in enumerate(zip(colours, places)))
             target = int(rng.integers(BUTTONS))
             q = random_start(rng, kinematics, [self.expert_of(objects, i).goal_base_T_tcp for i in range(BUTTONS)])

@@ -107,11 +107,12 @@ class ReachJudge:
         self._start_s = time_s if self._start_s is None else self._start_s
         distances = np.linalg.norm(self._centres - cell.base_T_tcp[:3, 3], axis=1)
         for i, distance in enumerate(distances):
+            since = self._since[i]
             if distance > self._success_m:
                 self._since[i] = None
-            elif self._since[i] is None:
+            elif since is None:
                 self._since[i] = time_s
-            elif time_s - self._since[i] >= self._dwell_s - 1e-9:
+            elif time_s - since >= self._dwell_s - 1e-9:
                 self._verdict = self._decide(i, distance)
                 return self._verdict
         if time_s - self._start_s >= self._timeout_s:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class TurnedObject(SceneObject):
 
 def scene_object(recorded: Mapping) -> SceneObject:
     """The object that a recording's description {name, colour, rgb, position_m[, yaw_rad, joint_m]} is of."""
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in recorded.items()}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recorded.items()}
     return TurnedObject(**fields) if "yaw_rad" in fields else SceneObject(**fields)
 
 
@@ -124,7 +125,7 @@ def sample_look(rng: np.random.Generator, split: Split) -> Look:
     azimuth = np.deg2rad(_LIGHT_AZIMUTH_DEG.sample(rng, split))
     elevation = np.deg2rad(rng.uniform(35.0, 85.0))
     direction = -np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    muted = [colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.0, 0.3), _MUTED_VALUE.sample(rng, split))
-             for _ in range(3)]
-    return Look(*muted, light_direction=tuple(direction), light_level=float(rng.uniform(0.35, 0.7)),
+    table, floor, wall = (colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.0, 0.3), _MUTED_VALUE.sample(rng, split))
+                          for _ in range(3))
+    return Look(table, floor, wall, light_direction=tuple(direction), light_level=float(rng.uniform(0.35, 0.7)),
                 ambient_level=float(rng.uniform(0.3, 0.5)))

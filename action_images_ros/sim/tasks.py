@@ -56,8 +56,11 @@ class Task(Protocol):
     asks for one of them, the canonical instruction first.
     """
 
-    name: str
-    exploration_m: float
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def exploration_m(self) -> float: ...
 
     @property
     def props(self) -> tuple[Prop, ...]: ...

@@ -181,8 +181,9 @@ class CanvasSource:
     def _asked_twice(self, window: Window, rng: np.random.Generator) -> list[Window]:
         """The same picture under two different instructions, where the scene has two; else twice as recorded."""
         possible = self.episodes[window.episode].possible(window.start)
-        asked = rng.permutation(possible)[:2] if len(possible) > 1 else (possible or [None]) * 2
-        return [replace(window, choice=None if c is None else int(c)) for c in asked]
+        if len(possible) > 1:
+            return [replace(window, choice=int(c)) for c in rng.permutation(possible)[:2]]
+        return [replace(window, choice=possible[0] if possible else None) for _ in range(2)]
 
     def windows(self, picks: list[Window], layout: CanvasLayout, augment: Augment, rng: np.random.Generator) -> Batch:
         """Canvases of these windows."""

@@ -55,7 +55,7 @@ class Distillation:
         start = self._noised(clean, masks, levels[0], generator)
         end = self._teach(start, clean, masks, conditioning, levels)
         sigma = torch.full((len(batch.action),), levels[0])
-        video, action = predict(student, *start, sigma, conditioning)
+        video, action = predict(student, start[0], start[1], sigma, conditioning)
         velocity = [(a - b) / (levels[0] - levels[-1]) for a, b in zip(start, end)]
         wanted = velocity if student.predicts is Prediction.VELOCITY else [
             a - levels[0] * v for a, v in zip(start, velocity)]

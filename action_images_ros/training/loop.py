@@ -97,7 +97,8 @@ class Trainer:
             lr=0.0,
             betas=(0.9, 0.95),
         )
-        self.samples, self.elapsed_s, self.losses = 0, 0.0, {}
+        self.samples, self.elapsed_s = 0, 0.0
+        self.losses: dict[str, float] = {}
         self.out.mkdir(parents=True, exist_ok=True)
 
     def start_from(self, directory: Path) -> list[str]:

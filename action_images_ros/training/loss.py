@@ -57,9 +57,10 @@ def canvas_loss(model, batch: Batch, config: LossConfig, generator: torch.Genera
     conditioning = Conditioning(*map(torch.from_numpy, (batch.rays, batch.text, batch.text_mask)))
     sigma, layout = _draw_levels(len(action), config, generator), batch.layout
     noise = [torch.randn(x.shape, generator=generator) for x in (video, action)]
-    noisy = [restore_clean(mix(x, n, sigma), x, mask)
-             for x, n, mask in zip((video, action), noise, (layout.video_mask(video), layout.action_mask(action)))]
-    made = predict(model, *noisy, sigma, conditioning)
+    noisy_video, noisy_action = (
+        restore_clean(mix(x, n, sigma), x, mask)
+        for x, n, mask in zip((video, action), noise, (layout.video_mask(video), layout.action_mask(action))))
+    made = predict(model, noisy_video, noisy_action, sigma, conditioning)
     clean = model.predicts is Prediction.CLEAN
     targets = (video, action) if clean else (noise[0] - video, noise[1] - action)
     weights = pixel_weights(model, (video, action), config)

@@ -18,7 +18,7 @@ from ..config import ModelConfig
 from ..denoiser import Conditioning, Prediction
 from ..noise import velocity_from_clean
 from .frames import FrameFeatures, FrameHeads
-from .layers import Block, ResBlock, level_features
+from .layers import Block, ResBlock, level_features, start_at_zero
 
 _RAY_CHANNELS = 6
 _MASKED = -1e4
@@ -59,8 +59,7 @@ class ConvCanvas(nn.Module):
         self.out_action = nn.Conv2d(channels, 3 * config.chunk_size, 3, padding=1)
         self.out_future = nn.Conv2d(channels, self.future * self.pixel_channels, 1)
         for head in (self.out_action, self.out_future):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+            start_at_zero(head)
         if size.frame_channels:
             seen = self.pixel_channels + _RAY_CHANNELS
             self.frames: FrameFeatures | None = FrameFeatures(self.future, seen, size.frame_channels, channels, width)
@@ -100,6 +99,7 @@ class ConvCanvas(nn.Module):
             return clean_action.unflatten(0, (b, v)), None
         change = self.out_future(x).unflatten(1, (self.future, self.pixel_channels))
         if frames is not None:
+            assert self.frame_heads is not None, "made together with self.frames"
             more_action, change = self.frame_heads(x, frames, change)
             clean_action = torch.cat([clean_action[:, :1], clean_action[:, 1:] + more_action], 1)
         clean_action = clean_action.unflatten(0, (b, v))

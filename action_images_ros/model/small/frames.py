@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import ResBlock
+from .layers import ResBlock, start_at_zero
 
 _GATE_BIAS = 2.0
 
@@ -20,8 +20,7 @@ class FrameFeatures(nn.Module):
         self.position = nn.Parameter(torch.zeros(frames, channels))
         self.look = ResBlock(channels, condition)
         self.fold = nn.Conv2d(frames * channels, folded, 1)
-        nn.init.zeros_(self.fold.weight)
-        nn.init.zeros_(self.fold.bias)
+        start_at_zero(self.fold)
 
     def forward(self, video: Tensor, rays: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """video (N, F, C, h, w), rays (N, 6, h, w), condition (N, width) -> features (N, F, channels, h, w), and
@@ -45,8 +44,8 @@ class FrameHeads(nn.Module):
         self.change = nn.Conv2d(frame_channels, pixel_channels, 1)
         self.gate = nn.Conv2d(frame_channels, pixel_channels // 3, 1)
         for head in (self.action, self.change, self.gate):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+            start_at_zero(head)
+        assert self.gate.bias is not None
         nn.init.constant_(self.gate.bias, _GATE_BIAS)
 
     def forward(self, x: Tensor, frames: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,14 +37,15 @@ class WanBlock(nn.Module):
     def __init__(self, dim: int, ffn_dim: int, heads: int, camera_pool: tuple[int, int, int], eps: float) -> None:
         super().__init__()
         self.norm1 = LayerNorm32(dim, eps, elementwise_affine=False)
-        self.self_attn = SelfAttention(dim, heads, eps)
+        self.self_attn: nn.Module = SelfAttention(dim, heads, eps)
         self.norm3 = LayerNorm32(dim, eps)
         self.cross_attn = CrossAttention(dim, heads, eps)
         self.norm2 = LayerNorm32(dim, eps, elementwise_affine=False)
-        self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim))
+        self.ffn: nn.Module = nn.Sequential(
+            nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim))
         self.modulation = nn.Parameter(torch.empty(1, 6, dim))
         self.cam_encoder = CameraEncoder(camera_pool, dim)
-        self.projector = nn.Linear(dim, dim)
+        self.projector: nn.Module = nn.Linear(dim, dim)
 
     def modulate(self, time: Tensor) -> Tensor:
         """time (B, 6, dim) float32 -> (B, 6, dim) float32: shift, scale, gate of attention, then of feed-forward."""

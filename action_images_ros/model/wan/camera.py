@@ -19,7 +19,13 @@ class CameraEncoder(nn.Sequential):
 
     def encode(self, pooled: Tensor) -> Tensor:
         """(..., pool volume) -> (..., dim)."""
-        return self[2](pooled.to(self[2].weight.dtype))
+        return self[2](pooled.to(weight_of(self[2]).dtype))
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """Of a Linear, or of what quantisation has put in its place."""
+    assert isinstance(layer.weight, Tensor)
+    return layer.weight
 
 
 class AveragePool(nn.Module):

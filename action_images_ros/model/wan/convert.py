@@ -185,7 +185,8 @@ def _bytes(tensor: StoredTensor) -> int:
 
 def _split(tensors: dict[str, StoredTensor], most: int) -> Iterator[list[str]]:
     """Names in groups of at most `most` bytes, a larger tensor alone."""
-    group, size = [], 0
+    group: list[str] = []
+    size = 0
     for name, tensor in tensors.items():
         if group and size + _bytes(tensor) > most:
             yield group

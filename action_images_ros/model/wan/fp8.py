@@ -22,6 +22,10 @@ _LEAST_CAPABILITY = (8, 9)
 class Fp8Linear(nn.Module):
     """Stands for a Linear layer whose sizes are multiples of 16."""
 
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = linear.weight.detach().float()

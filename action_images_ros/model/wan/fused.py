@@ -22,7 +22,8 @@ class FusedSelfAttention(nn.Module):
         super().__init__()
         self.heads = attention.heads
         order = half_split(attention.q.out_features, self.heads).to(attention.q.weight.device)
-        parts = [(attention.q, order), (attention.k, order), (attention.v, slice(None))]
+        parts: list[tuple[nn.Linear, Tensor | slice]] = [
+            (attention.q, order), (attention.k, order), (attention.v, slice(None))]
         self.qkv = _linear(torch.cat([m.weight[o] for m, o in parts]), torch.cat([m.bias[o] for m, o in parts]))
         p, o = projector, attention.o
         self.o = _linear((p.weight.double() @ o.weight.double()).to(o.weight.dtype),
@@ -43,6 +44,7 @@ def fuse(model: WanActionTransformer) -> WanActionTransformer:
     with torch.no_grad():
         for block in model.blocks:
             if isinstance(block.self_attn, SelfAttention):
+                assert isinstance(block.projector, nn.Linear), "replaced together with self_attn"
                 block.self_attn = FusedSelfAttention(block.self_attn, block.projector)
                 block.projector = nn.Identity()
     return model.eval().requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -56,7 +57,7 @@ def _empty(directory: Path) -> WanActionTransformer:
         raise ModelError(f"{path}: {e}") from e
 
 
-def _require_match(directory: Path, expected: dict[str, tuple], stored: dict[str, StoredTensor]) -> None:
+def _require_match(directory: Path, expected: dict[str, tuple], stored: Mapping[str, StoredTensor]) -> None:
     found = {n: t.shape for n, t in stored.items()}
     odd = sorted(n for n in set(expected) | set(found) if expected.get(n) != found.get(n))
     if odd:

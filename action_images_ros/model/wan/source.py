@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -140,7 +141,7 @@ def _pick_section(path: Path, content: object, section: str | None) -> tuple[dic
     return parts[section], tuple(sorted(str(k) for k in sections if k != section))
 
 
-def _is_weights(content: object) -> bool:
+def _is_weights(content: object) -> TypeGuard[dict[str, torch.Tensor]]:
     return isinstance(content, dict) and bool(content) and all(
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items())
 

@@ -6,6 +6,7 @@ Parameter names are those of the original Wan code plus `blocks.N.cam_encoder.2.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from ...errors import ModelError
 from .block import BlockConditions, Head, WanBlock
 from .cache import WanCache, WanModulation
+from .camera import weight_of
 from .rays import RayConvention
 from .rope import rope_tables
 
@@ -30,6 +32,7 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
     identity) and its output is zero. Raises ModelError on sizes that do not fit each other.
     """
 
+    blocks: Sequence[WanBlock]
     _supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["WanBlock"]
     _repeated_blocks: ClassVar[list[str]] = ["WanBlock"]
@@ -45,13 +48,16 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
         super().__init__()
         _check_sizes(dim, num_heads, num_layers, patch_size, freq_dim)
         RayConvention.parse(ray_convention)
-        patch = tuple(patch_size)
+        frames, height, width = patch_size
+        patch = (frames, height, width)
+        pool_channels, pool_height, pool_width = camera_pool
+        pool = (pool_channels, pool_height, pool_width)
         self.patch_embedding = nn.Conv3d(in_channels, dim, patch, patch)
         self.text_embedding = nn.Sequential(nn.Linear(text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim))
         self.time_embedding = nn.Sequential(nn.Linear(freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
-        self.blocks = nn.ModuleList(
-            WanBlock(dim, ffn_dim, num_heads, tuple(camera_pool), eps) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(  # type: ignore[assignment]  # typed as what it holds
+            WanBlock(dim, ffn_dim, num_heads, pool, eps) for _ in range(num_layers))
         self.head = Head(dim, math.prod(patch), out_channels, eps)
         self.gradient_checkpointing = False
         self._initialise()
@@ -106,7 +112,7 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
         precision."""
         with torch.autocast(timestep.device.type, enabled=False):
             features = time_features(timestep, self.config.freq_dim)
-            embedded = self.time_embedding(features.to(self.time_embedding[0].weight))
+            embedded = self.time_embedding(features.to(weight_of(self.time_embedding[0])))
             per_block = self.time_projection(embedded).float().unflatten(-1, (6, -1))
         blocks = torch.stack([b.modulate(per_block) for b in self.blocks])
         return WanModulation(blocks, self.head.modulate(embedded.float()))
@@ -140,7 +146,7 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
         return self.blocks[0].cam_encoder.pooled(camera)
 
     def _words(self, text: Tensor) -> Tensor:
-        return self.text_embedding(text.to(self.text_embedding[0].weight.dtype))
+        return self.text_embedding(text.to(weight_of(self.text_embedding[0]).dtype))
 
     def _picture(self, x: Tensor, grid: tuple[int, int, int]) -> Tensor:
         x = x.reshape(x.shape[0], *grid, *self.config.patch_size, self.config.out_channels)
@@ -165,15 +171,16 @@ class WanActionTransformer(ModelMixin, ConfigMixin):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1))
+        assert self.patch_embedding.bias is not None
         nn.init.zeros_(self.patch_embedding.bias)
         for embedding in (self.text_embedding, self.time_embedding):
             for linear in (embedding[0], embedding[2]):
-                nn.init.normal_(linear.weight, std=0.02)
-        for module in (*self.blocks, self.head):
-            nn.init.normal_(module.modulation, std=self.config.dim ** -0.5)
+                nn.init.normal_(weight_of(linear), std=0.02)
+        for modulation in (*(b.modulation for b in self.blocks), self.head.modulation):
+            nn.init.normal_(modulation, std=self.config.dim ** -0.5)
         for block in self.blocks:
-            nn.init.zeros_(block.cam_encoder[2].weight)
-            nn.init.eye_(block.projector.weight)
+            nn.init.zeros_(weight_of(block.cam_encoder[2]))
+            nn.init.eye_(weight_of(block.projector))
         nn.init.zeros_(self.head.head.weight)
 
 
