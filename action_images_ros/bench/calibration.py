@@ -146,7 +146,9 @@ def _one_cell(args: argparse.Namespace, index: int) -> tuple[TrueCell, list[Samp
 def _taken(args: argparse.Namespace, cell: TrueCell, rng: np.random.Generator, index: int) -> list[Sample]:
     if args.images == "rendered":
         save = args.save if index == 0 else None
-        camera = RenderedCell(cell, rng, args.joint_noise_deg, args.blur_px, args.sensor_noise, save)
+        camera: RenderedCell | IdealCell = RenderedCell(
+            cell, rng, args.joint_noise_deg, args.blur_px, args.sensor_noise, save
+        )
     else:
         camera = IdealCell(cell, rng, args.joint_noise_deg, args.pixel_noise)
     session = CalibrationSession(cell.rig, cell.arm, WORKSPACE, Options())

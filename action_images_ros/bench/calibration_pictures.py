@@ -70,17 +70,17 @@ class RenderedCell:
             for view, camera in cell.rig.cameras.items()
         }
         if self._save:
-            self._keep(name, reading, images)
+            self._keep(self._save, name, reading, images)
         return Sample(name, reading, {view: d for view, image in images.items() if (d := self._detector.detect(image))})
 
-    def _keep(self, name: str, reading: np.ndarray, images: dict[str, np.ndarray]) -> None:
+    def _keep(self, folder: Path, name: str, reading: np.ndarray, images: dict[str, np.ndarray]) -> None:
         for view, image in images.items():
-            (self._save / view).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(self._save / view / f"{name}.png"), image[..., ::-1])
+            (folder / view).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / view / f"{name}.png"), image[..., ::-1])
         self._joints.append(",".join([name, *(f"{v:.8f}" for v in reading)]))
         head = ",".join(["pose", *(f"q{i}" for i in range(1, 8))])
-        (self._save / "joints.csv").write_text("\n".join([head, *self._joints]) + "\n")
-        save_rig(self._cell, self._save)
+        (folder / "joints.csv").write_text("\n".join([head, *self._joints]) + "\n")
+        save_rig(self._cell, folder)
 
     def close(self) -> None:
         self._lenses.close()
@@ -106,7 +106,7 @@ def save_rig(cell: TrueCell, folder: Path) -> None:
                 "serial": camera.serial,
                 "K": [float(v) for v in camera.K.ravel()],
                 "image_size": list(camera.image_size),
-                "distortion": [float(v) for v in camera.distortion],
+                "distortion": [float(v) for v in camera.coefficients],
             }
             (folder / f"{name}.yaml").write_text(yaml.safe_dump(lens))
     Cell("bench", tuple(views), WORKSPACE).save(folder / "cell.yaml")

@@ -123,7 +123,8 @@ def summary(case: Case, sent: Sent, heard: list[Heard]) -> dict:
     wanted = {v: [t for t in stamps if t >= from_ns] for v, stamps in sent.stamps_ns.items()}
     got = [{v: {t: age for t, age in images if t >= from_ns} for v, images in h.images.items()} for h in heard]
     lost = sum(len(set(stamps) - set(g[v])) for g in got for v, stamps in wanted.items())
-    ages_ms = 1e-6 * np.array([age for g in got for images in g.values() for age in images.values()] or [np.nan])
+    ages_ns: list[float] = [age for g in got for images in g.values() for age in images.values()]
+    ages_ms = 1e-6 * np.array(ages_ns or [np.nan])
     p50, p99 = np.percentile(ages_ms, [50, 99])
     sets = [sum(t >= from_ns for t in h.sets_ns) for h in heard]
     return {

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     report = {"seed": args.seed, "chunks": args.chunks, "steps": args.steps, "views": args.views, "sizes": {}}
     for size in args.sizes:
         say(f"\n{size}x{size}\n{_HEAD}\n")
-        rows = {}
+        rows: dict[str, dict] = {}
         for name, errors in {"no noise": Errors(), f"white noise {NOISE}": Errors(noise=NOISE)}.items():
             rows[name] = _row(args, size, errors, len(rows), timed=True)
             say(_line(name, rows[name]) + "\n")
@@ -139,7 +139,7 @@ def _over_bounds(decoded: list[tuple[DrawnChunk, ActionChunk]], noise: float,
                  encoding: ActionEncoding) -> dict[str, float]:
     """Rms error over the bound, of position and of rotation, for the pixels drawn and for whole blobs."""
     rms = np.sqrt(np.mean(np.concatenate([_errors(drawn, c) for drawn, c in decoded], 1) ** 2, 1))
-    out = {}
+    out: dict[str, float] = {}
     for name, whole in (("crb", False), ("ideal", True)):
         bounds = [pose_bound(pose, chunk.cameras, noise, encoding, whole)
                   for chunk, _ in decoded for pose in chunk.poses[::4]]

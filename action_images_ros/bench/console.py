@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ class _Bench:
             self._cell.save(file)
             spec = NodeSpec("console", "console", parameters={"cell": str(file), "port": 0, "stop_port": 0})
             with GraphRunner([spec], Path(folder), self._heard) as runner, Operator("bench") as operator:
-                operator._on_wait = runner.require_running
+                operator.on_wait = runner.require_running
                 self._publish_from(operator)
                 operator.until(lambda: self.port > 0, "the console", _START_S)
                 loop = DeadlineLoop("control", 0.01, lambda now_s: None, lambda error: None)
@@ -159,12 +160,15 @@ class _Bench:
         from websockets.exceptions import ConnectionClosed
         from websockets.sync.client import connect
 
-        path, options = "live", {}
+        path = "live"
+        options: dict[str, Any] = {}
         if kind == "scene":
             import viser
 
             with urllib.request.urlopen(f"http://localhost:{self.port}/") as answer:
-                settings = json.loads(re.search(r"const SETTINGS = (.*);", answer.read().decode()).group(1))
+                found = re.search(r"const SETTINGS = (.*);", answer.read().decode())
+            assert found is not None, "every page of the console has them"
+            settings = json.loads(found.group(1))
             path = settings["scene"].partition("?")[0].rstrip("/")
             options = {"subprotocols": [f"viser-v{viser.__version__}"]}
         with connect(f"ws://localhost:{self.port}/{path}", max_size=None, **options) as socket:

@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def measure(rate_hz: float, seconds: float) -> list[dict]:
             policy.goal[:3, 3] = rng.uniform([0.35, -0.3, 0.15], [0.6, 0.3, 0.5])
         if i % CHUNK_EVERY_TICKS == 0:
             chunk = policy.chunk(loop.base_T_tcp, 1.0, loop.now_ns)
-            chunks.append(_timed(lambda chunk=chunk: controller.on_chunk(chunk, loop.now_ns, loop.now_s)))
+            chunks.append(_timed(partial(controller.on_chunk, chunk, loop.now_ns, loop.now_s)))
         loop.now_s += loop.period_s
         controller.on_robot_state(loop.arm.state(loop.now_ns), loop.now_s)
         controller.on_frames_fresh(loop.now_s)

@@ -88,7 +88,7 @@ def _cameras(rng: np.random.Generator, size: int, views: int) -> tuple[PinholeCa
 def _aim_at_border(rng: np.random.Generator, cameras: Sequence[PinholeCamera], uv: np.ndarray,
                    sigma: float) -> tuple[tuple[PinholeCamera, ...], np.ndarray]:
     """Shift one view so that a blob's path keeps to within about a sigma of a border."""
-    v, c, side = rng.integers(len(cameras)), rng.integers(3), rng.integers(4)
+    v, c, side = int(rng.integers(len(cameras))), int(rng.integers(3)), int(rng.integers(4))
     axis, size = side % 2, cameras[0].image_size[0]
     path = np.median(uv[:, v, c, axis])
     shift = np.zeros(2)
@@ -148,4 +148,6 @@ def _draw_step(rng: np.random.Generator, uv: np.ndarray, openness: float, size: 
 
 def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]
+    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    assert decoded is not None, "just encoded"
+    return decoded[..., ::-1]

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ..calibration.calibrate import WORKSPACE_M
-from ..calibration.drift import DriftMonitor, DriftStatus
+from ..calibration.drift import DriftMonitor, DriftState, DriftStatus
 from ..calibration.robot_model import RobotModel
 from ..errors import CalibrationError
 from ..geometry import PinholeCamera, so3_exp
@@ -141,7 +141,7 @@ def monitors(operation: Operation) -> dict[str, DriftMonitor]:
 
 def watch(
     operation: Operation, watching: dict[str, DriftMonitor], seconds: float, frame_hz: float, start_s: float
-) -> Iterator[tuple[float, str, object]]:
+) -> Iterator[tuple[float, str, DriftState]]:
     """(time, view, DriftState) of every frame that counted."""
     for t, q, images in operation.frames(seconds, frame_hz):
         for view, image in images.items():
@@ -189,7 +189,7 @@ def _report(args: argparse.Namespace, kept: dict[str, dict], wall_s: float) -> i
         noticed = "not noticed" if k.delay_s is None else f"noticed after {k.delay_s:4.0f} s"
         print(f"cell {k.cell:2d}: {k.kind:18s} view {k.view:5s} {noticed}  {k.text}")
     good = [k for k in knocks if k.delay_s is not None and tuple(k.blamed) == (k.view,)]
-    delays, alarms = [k.delay_s for k in good], sum(row["alarms"] for row in quiet)
+    delays, alarms = [k.delay_s for k in good if k.delay_s is not None], sum(row["alarms"] for row in quiet)
     report = {
         "knocks": len(knocks),
         "noticed_within_60_s_and_right_camera": len(good),

@@ -82,7 +82,7 @@ def fitting(seen: list[Observation], side: int) -> list[Observation]:
     for one in seen:
         frames = one.frames
         scale = max(1.0, *(side / min(c.image_size) for c in frames.cameras))
-        sizes = [tuple(int(np.ceil(n * scale)) for n in c.image_size) for c in frames.cameras]
+        sizes = [(int(np.ceil(w * scale)), int(np.ceil(h * scale))) for w, h in (c.image_size for c in frames.cameras)]
         images = tuple(cv2.resize(x, s, interpolation=cv2.INTER_LINEAR) if scale > 1 else x
                        for x, s in zip(frames.images, sizes))
         cameras = tuple(c.resized(s) for c, s in zip(frames.cameras, sizes))
@@ -110,4 +110,4 @@ def _chunk(policy: ActionImagePolicy, one: Observation, seed: int) -> tuple[tupl
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     x, y = (v.astype(np.float64).ravel() for v in (a, b))
-    return float(x @ y / np.sqrt(max((x @ x) * (y @ y), 1e-300)))
+    return float(x @ y / np.sqrt(max(float((x @ x) * (y @ y)), 1e-300)))

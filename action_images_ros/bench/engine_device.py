@@ -17,8 +17,9 @@ _PEAK_REPEATS = {"cuda": 20, "cpu": 3}
 
 def facts(device: torch.device) -> dict:
     """Names and versions, for the report."""
-    found = {"torch": torch.__version__, "python": platform.python_version(), "cores": os.cpu_count(),
-             "processor": _processor(), "device": str(device)}
+    found: dict[str, object] = {
+        "torch": torch.__version__, "python": platform.python_version(), "cores": os.cpu_count(),
+        "processor": _processor(), "device": str(device)}
     if device.type == "cuda":
         p = torch.cuda.get_device_properties(device)
         found |= {"device": p.name, "memory_gib": round(p.total_memory / 2**30, 1), "cuda": torch.version.cuda,

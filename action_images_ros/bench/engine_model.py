@@ -97,7 +97,7 @@ def random_request(config: ModelConfig, mode: Mode, seed: int = 0) -> tuple[Canv
 
     if config.denoiser == "wan":
         _, _, _, channels, h, w = latent_shapes(config, 1, 1)[0]
-        rays = (1, config.views, config.latent_frames, 2 * channels, h, w)
+        rays: tuple[int, ...] = (1, config.views, config.latent_frames, 2 * channels, h, w)
     else:
         (w, h) = config.action_size
         rays = (1, config.views, 6, h, w)

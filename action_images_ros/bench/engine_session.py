@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -29,7 +31,8 @@ class Session:
         sizes = [self.config] if args.model else [at_image(self.config, px) for px in args.image]
         self.shapes = [Shape(config, mode) for config in sizes for mode in modes]
         name = str(args.model) if args.model else f"random {args.size}"
-        self.report = {"model": name, "weights": str(self.dtype).removeprefix("torch."), "machine": facts(self.device),
+        self.report: dict[str, Any] = {
+                       "model": name, "weights": str(self.dtype).removeprefix("torch."), "machine": facts(self.device),
                        "peak_tflop_s": {}, "denoising": [], "likeness": {}, "attention_ms": {}, "vae": {}, "chunks": [],
                        "faults": []}
 
@@ -40,7 +43,7 @@ class Session:
         yield "matrix peak: " + ", ".join(f"{k} {v:.0f} TFLOP/s" for k, v in self.report["peak_tflop_s"].items())
         module = self._build()
         for shape in self.shapes:
-            found = attempt(f"attention {shape.name}", lambda s=shape: runs.attention_ms(s, self.dtype, self.device),
+            found = attempt(f"attention {shape.name}", partial(runs.attention_ms, shape, self.dtype, self.device),
                             faults)
             self.report["attention_ms"][shape.name] = found or {}
         first = attempt("velocity", lambda: runs.velocity_of(module, self.device, self.shapes[0]), faults)
@@ -64,11 +67,14 @@ class Session:
             return chosen
         return [v for v in chosen if v.endswith(("compile+graph", "compile"))]
 
+    def _denoised(self, module, variant: str, shape: Shape) -> list:
+        return list(runs.denoising(module, self.device, variant, shape, tuple(self._args.nfe), self._peaks))
+
     def _variant(self, module, variant: str, reference) -> Iterator[str]:
         faults = self.report["faults"]
         if self._late(variant):
             return
-        if attempt(variant, lambda: runs.prepare(module, variant) or True, faults) is None:
+        if attempt(variant, partial(_prepared, module, variant), faults) is None:
             return
         if reference is not None:
             other = attempt(variant, lambda: runs.velocity_of(module, self.device, self.shapes[0]), faults)
@@ -78,8 +84,7 @@ class Session:
         for shape in self.shapes:
             if variant not in self._variants(shape, shape is self.shapes[0]) or self._late(f"{variant}, {shape.name}"):
                 continue
-            rows = attempt(f"{variant}, {shape.name}", lambda s=shape: list(runs.denoising(
-                module, self.device, variant, s, tuple(self._args.nfe), self._peaks)), faults)
+            rows = attempt(f"{variant}, {shape.name}", partial(self._denoised, module, variant, shape), faults)
             self.report["denoising"] += rows or []
             for row in rows or ():
                 yield f"{variant}, {shape.name}: NFE {row['nfe']} in {row['seconds']:.4f} s"
@@ -96,7 +101,7 @@ class Session:
         if self.device.type == "cuda":  # compilation last: it may take longer than everything else
             kinds = [(torch.bfloat16, False), (torch.float32, False), (torch.bfloat16, True)]
         for dtype, compiled in kinds:
-            vae = attempt("VAE", lambda d=dtype: random_vae(size, d, self.device), faults)
+            vae = attempt("VAE", partial(random_vae, size, dtype, self.device), faults)
             if vae is None:
                 return
             label = f"{str(dtype).removeprefix('torch.')}{' compiled' if compiled else ''}"
@@ -117,8 +122,8 @@ class Session:
         stages = self.report["vae"][name]
         blobs = attempt("blobs", lambda: runs.blob_seconds(shape.config, self.device), faults) or float("nan")
         for steps in self._args.nfe:
-            taken = attempt(f"chunk, {shape.name}", lambda n=steps: runs.whole_chunk(
-                module, codec, self.device, replace(shape), n), faults)
+            taken = attempt(f"chunk, {shape.name}", partial(
+                runs.whole_chunk, module, codec, self.device, replace(shape), steps), faults)
             if taken is not None:
                 self.report["chunks"].append({
                     "name": f"{shape.config.image_size[0]} px, {variant}, VAE {label}, NFE {steps}", "nfe": steps,
@@ -131,3 +136,8 @@ class Session:
             return False
         self.report["faults"].append(f"{what}: left out, the time of --budget-s was used up")
         return True
+
+
+def _prepared(module, variant: str) -> bool:
+    runs.prepare(module, variant)
+    return True

@@ -7,6 +7,7 @@ pose at its first frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from ..codec.pose import Scene, sight, solve
 from ..geometry import PinholeCamera
 from ..geometry.se3 import make
 
-_LUCAS_KANADE = {"winSize": (15, 15), "maxLevel": 3,
+_LUCAS_KANADE: dict[str, Any] = {"winSize": (15, 15), "maxLevel": 3,
                  "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)}
 _THERE_AND_BACK_PX = 1.0
 _HAND_PX = 10
@@ -36,7 +37,7 @@ def follow_hand(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> tu
     """Corners on and around the triangle of the three points, tracked; the points move with the similarity that fits
     most of them (RANSAC). A blob often hangs in the air beside the hand, where there is nothing to track."""
     lost = np.zeros(3, bool)
-    mask = np.zeros(before.shape, np.uint8)
+    mask: np.ndarray = np.zeros(before.shape, np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points).astype(np.int32)), 255)
     mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _HAND_PX + 1,) * 2))
     corners = cv2.goodFeaturesToTrack(before, _MAX_CORNERS, 0.02, 2, mask=mask, blockSize=3)
@@ -88,8 +89,9 @@ def _paths(video: np.ndarray, base_T_tcp: np.ndarray, cameras: Sequence[PinholeC
 def _flow(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (n, 2) px -> where they went (n, 2), and whether the way back leads to where they came from (n,)."""
     start = points.astype(np.float32).reshape(-1, 1, 2)
-    there, ok, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **_LUCAS_KANADE)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **_LUCAS_KANADE)
+    flow: Any = cv2.calcOpticalFlowPyrLK  # None, which its annotations forbid, has it make the result
+    there, ok, _ = flow(before, after, start, None, **_LUCAS_KANADE)
+    back, ok_back, _ = flow(after, before, there, None, **_LUCAS_KANADE)
     moved = there.reshape(-1, 2).astype(float)
     error = np.linalg.norm(back.reshape(-1, 2) - start.reshape(-1, 2), axis=-1)
     return moved, (ok.ravel() > 0) & (ok_back.ravel() > 0) & (error < _THERE_AND_BACK_PX)

@@ -109,12 +109,15 @@ def _rows(policy: ActionImagePolicy, mode: Mode, window: Window, mean: MeanMotio
     rows: dict[str, Scores] = {f"model, {mode.value}": {}}
     own = rows[f"model, {mode.value}"]
     if mode in (Mode.JOINT, Mode.WORLD, Mode.VIDEO):
+        assert made.video is not None, "what this mode makes"
         own |= score_video(window, made.video)
         rows[COPY] = score_video(window, np.repeat(window.video[:1], len(window.video), 0))
     if mode in (Mode.POLICY, Mode.JOINT):
+        assert made.chunk is not None, "what this mode makes"
         own |= score_actions(window, guess_of(made.chunk), config.encoding)
         rows |= {k: score_actions(window, g, config.encoding) for k, g in _guesses(window, mean).items()}
     if mode is Mode.LABEL:
+        assert made.chunk is not None and made.action_images is not None, "what this mode makes"
         images = made.action_images.images
         own |= score_labels(window, guess_of(made.chunk), config.encoding, config.action_size, images)
         tracked = {POINTS: _tracked(policy, window, follow_points), HAND: _tracked(policy, window, follow_hand)}

@@ -129,7 +129,7 @@ def row(result: Measured, loop: list[float], reference: Measured | None, config:
         return {"failed": result.failed, "within_bars": False}
     stages = {name: _ms(getattr(result, f"{name}_s")) for name in STAGES}
     compared = reference is not None and not reference.failed
-    drift = chunk_drift(result.made, reference.made) if compared else None
+    drift = chunk_drift(result.made, reference.made) if reference is not None and compared else None
     fast = float(np.median(result.total_s)) <= LATENCY_BAR_S
     close = not compared or (drift is not None and drift["median_mm"] <= DRIFT_BAR_M * 1e3)
     return {"failed": "", "load_s": round(result.load_s, 3), "ms": stages, "memory_mb": round(result.memory_mb),

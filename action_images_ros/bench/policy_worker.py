@@ -54,7 +54,8 @@ class Timed:
     """A Denoiser that remembers how long each call took."""
 
     def __init__(self, denoiser: Denoiser) -> None:
-        self.denoiser, self.seconds = denoiser, []
+        self.denoiser = denoiser
+        self.seconds: list[float] = []
 
     def velocity(self, video: np.ndarray, action: np.ndarray, sigma: np.ndarray, conditioning: Conditioning):
         began = time.perf_counter()

@@ -17,13 +17,14 @@ import time
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import TransportError
 
 _START_S = 60.0
-_KINDS = {"raw": {}, "lz4": {"compression": "lz4"}, "zstd": {"compression": "zstd"},
+_KINDS: dict[str, dict[str, object]] = {"raw": {}, "lz4": {"compression": "lz4"}, "zstd": {"compression": "zstd"},
           "jpeg 95": {"images": "jpeg"}, "jpeg 85": {"images": "jpeg", "jpeg_quality": 85}}  # fmt: skip
 
 
@@ -204,7 +205,7 @@ def _compare(directory: Path, sent: dict, lossy: bool) -> tuple[int, int, int]:
             found = {}
             name = f"{topic}/compressed" if lossy and topic.endswith("image_raw") else topic
             for m in bag.messages([name]):
-                content = (
+                content: Any = (
                     b"" if name != topic else read_joint_state(m.data).position[:7]
                     if topic == "/joint_states" else read_image(m.data).data
                 )  # fmt: skip

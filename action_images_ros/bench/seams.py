@@ -174,6 +174,7 @@ def _direct(policy: EndlessPolicy, latency_s: float, seconds: float, lag_s: floa
             pending = (now_s + latency_s, policy.observe(kinematics.fk(arm.q), round(1e9 * now_s)), now_s)
         if pending is not None and now_s >= pending[0]:
             chunk, origin_s = pending[1], now_s if wait else pending[2]
+            assert chunk.dt_s is not None, "the policy stamps its chunks"
             times = origin_s + chunk.dt_s * np.arange(len(chunk))
             path = PosePath(times, chunk.base_T_tcps, chunk.openness, np.zeros(len(chunk)),
                             interpolation=Interpolation.LINEAR)

@@ -82,7 +82,8 @@ class _Listener:
     """A denoiser that keeps the action velocities that it passes on."""
 
     def __init__(self, denoiser) -> None:
-        self.denoiser, self.heard = denoiser, []
+        self.denoiser = denoiser
+        self.heard: list[np.ndarray] = []
 
     def velocity(self, *state):
         made = self.denoiser.velocity(*state)

@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import os
 import sys
+from typing import NoReturn
 
 from .. import __version__
 from ..errors import ActionImagesError
@@ -44,7 +45,7 @@ INTERRUPTED = 130
 class OneLineParser(argparse.ArgumentParser):
     """Bad usage is one line on stderr that names the help, and exit status 2."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 

@@ -102,7 +102,8 @@ def _calibrate(args: argparse.Namespace) -> int:
 
     cell, arm = Cell.load(args.cell, Calibrated.OPTIONAL), Fr3Kinematics()
     rig, topics = _rig(args, cell)
-    samples, images = [], {view: {} for view in rig.cameras}
+    samples = []
+    images: dict[str, dict] = {view: {} for view in rig.cameras}
     if args.bag:
         from .calibrate_bag import bag_samples
 
@@ -155,11 +156,12 @@ def _rig(args: argparse.Namespace, cell):
         m = load_yaml(path).mapping(("serial", "K", "image_size"), ("distortion", "topic"))
         topics[view] = m["topic"].text() if "topic" in m else f"/camera/{view}"
         distortion = [d.number() for d in m["distortion"].items()] if "distortion" in m else []
+        width, height = m["image_size"].numbers(2)
         cameras[view] = RigCamera(
             CameraMount.EYE_IN_HAND,
             m["serial"].text(),
             np.array(m["K"].numbers(9)).reshape(3, 3),
-            tuple(int(s) for s in m["image_size"].numbers(2)),
+            (int(width), int(height)),
             np.array(distortion) if distortion else None,
         )
     boards = {}

@@ -62,6 +62,7 @@ def bag_samples(
                 pictures = {view: _picture(*found[1:]) for view, found in newest.items()}
                 _require_size(rig, pictures)
                 seen = {view: d for view, picture in pictures.items() if (d := detector.detect(picture))}
+                assert still.reading is not None, "at rest"
                 yield Sample(f"{count - 1:02d}", still.reading, seen, stamp_ns=state.stamp_ns), pictures
                 newest = {}
 

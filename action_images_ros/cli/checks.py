@@ -142,7 +142,7 @@ def check_ros() -> Iterator[Finding]:
         yield Finding("ros", Level.FAIL, f"rclpy does not load: {error}",
                       "source /opt/ros/<distro>/setup.bash, or in the checkout: ./run setup (x86-64)")
         return
-    yield Finding("ros", Level.OK, f"rclpy from {Path(rclpy.__file__).parent}, {rmw}, "
+    yield Finding("ros", Level.OK, f"rclpy from {Path(str(rclpy.__file__)).parent}, {rmw}, "
                   f"domain {os.environ.get('ROS_DOMAIN_ID', '0')}, "
                   f"discovery {os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')}")
     yield from _check_transport(rmw)

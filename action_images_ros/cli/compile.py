@@ -101,7 +101,9 @@ def _verify(args: argparse.Namespace, config, options) -> dict:
     if args.engine in _BUILT:
         from ..engines.plans import found_folder, note
 
-        note(found_folder(args.engine, args.model, options), found.checks(), found.timings())
+        folder = found_folder(args.engine, args.model, options)
+        assert folder is not None, "just built or used"
+        note(folder, found.checks(), found.timings())
     return found.checks() | found.timings() | {"passed": found.cosine >= LEAST_COSINE}
 
 

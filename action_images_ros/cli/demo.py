@@ -12,6 +12,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ class _Demo:
             for report, role in _ROLE.items():
                 if report.split(":")[0] not in {n.name for n in graph}:
                     continue
-                operator.until(lambda r=report: operator.active(r), f"{role} to become active", _START_S)
+                operator.until(partial(operator.active, report), f"{role} to become active", _START_S)
                 print(f"  {role.split(' (')[0]} is up", flush=True)
             results = [self._episode(operator, witness, drive) for _ in range(self._args.episodes)]
             self._conclude(operator, results)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 from ..errors import TransportError
@@ -42,7 +43,7 @@ def record_expert(args: argparse.Namespace) -> int:
         Operator("demonstrator", on_wait=runner.require_running) as operator,
     ):
         for report in _REPORTS:
-            operator.until(lambda r=report: operator.active(r), f"{report.split(':')[0]} to become active", _START_S)
+            operator.until(partial(operator.active, report), f"{report.split(':')[0]} to become active", _START_S)
         operator.until(lambda: _all_heard(operator), "every camera and the arm to be heard", _START_S)
         for k in range(args.expert):
             outcome, directory = _episode(operator, args.timeout)

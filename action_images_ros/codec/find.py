@@ -54,7 +54,7 @@ class Finder:
     def __init__(self, grid: Grid, images: np.ndarray, encoding: ActionEncoding, config: DecodeConfig) -> None:
         self.grid, self.images, self.encoding, self.config = grid, images, encoding, config
         self.shape = grid.values.shape[:3]
-        self.planes = grid.values.reshape((-1,) + grid.values.shape[3:])
+        self.planes: np.ndarray = grid.values.reshape((-1,) + grid.values.shape[3:])
         self.is_blue = np.tile([False, False, True], len(self.planes) // 3)
         lifted = max(config.min_amplitude, encoding.pedestal + _BLUE_LIFT)
         self.lowest = np.where(self.is_blue, lifted, config.min_amplitude)

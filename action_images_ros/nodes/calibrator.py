@@ -34,7 +34,7 @@ from ..ros.calibration_rig import boards, live_rig, watched_cameras
 from ..ros.graph import COMMAND_INTERFACES
 from ..ros.jobs import Jobs
 from ..ros.main import run_node
-from ..ros.managed import ManagedNode
+from ..ros.managed import ManagedNode, made
 from ..ros.messages import JointStateReader, image_from_message, image_message, stamp_to_ns
 from ..ros.monitor import Level, Report
 from ..ros.parameters import parameter
@@ -104,12 +104,15 @@ class CalibratorNode(ManagedNode):
         self._set: MatchedSet | None = None
         self._last: MatchedSet | None = None
         self._jobs = Jobs(_ANSWER_S)
-        self._ending, self._note, self._desk = threading.Event(), "", None
-        self._tried_rest, self._failures = 0, 0
-        self._told, self._state = "", None
+        self._ending, self._note = threading.Event(), ""
+        self._desk: CalibrationDesk | None = None
+        self._tried_rest: int | None = 0
+        self._failures = 0
+        self._told = ""
+        self._state: tuple | None = None
         self._live = {v: self.create_publisher(Image, f"calibrator/live/{v}", qos.IMAGE_OUT) for v in self._cameras}
         self._status = self.create_publisher(String, "calibrator/status", qos.LATCHED)
-        undo = lambda: self._say(f"pose {self._desk.undo()} taken back")  # noqa: E731
+        undo = lambda: self._say(f"pose {made(self._desk).undo()} taken back")  # noqa: E731
         jobs = {"capture": self._capture_now, "undo": undo, "solve": self._solve, "save": self._save}
         for name, job in jobs.items():
             self.create_service(Trigger, f"calibrator/{name}", partial(self._serve, job))
@@ -221,9 +224,9 @@ class CalibratorNode(ManagedNode):
         p = self.parameters
         rig = live_rig(self._cell, self._cameras, self._infos, self._boards, p.arm)
         box = self._cell.workspace
-        middle = tuple(float(v) for v in np.mean([box.box_min_m, box.box_max_m], axis=0))
+        x, y, z = (float(v) for v in np.mean([box.box_min_m, box.box_max_m], axis=0))
         noise, fixes = Noise(joint_sd_deg=p.joint_noise_deg), Correction(p.joint_offsets)
-        options = Options(Intrinsics(p.intrinsics), fixes, noise=noise, workspace_m=middle)
+        options = Options(Intrinsics(p.intrinsics), fixes, noise=noise, workspace_m=(x, y, z))
         session = CalibrationSession(rig, self._arm, box, options, clear=self._clear)
         folder = Path(p.out) if p.out else Path("calibrations") / f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
         self._rng = np.random.default_rng(_SEED)
@@ -240,7 +243,7 @@ class CalibratorNode(ManagedNode):
         rest_ns = self._still.rest_ns
         driving = self._motion is not None and self._motion.busy
         wanted = self.parameters.capture == "when_still" and (self._motion is None or self._motion.enabled)
-        if not wanted or driving or rest_ns in (None, self._tried_rest) or self._desk.result is not None:
+        if not wanted or driving or rest_ns in (None, self._tried_rest) or made(self._desk).result is not None:
             return
         if self._still.shows_rest(min(found.stamps_ns)) and self._still.shows_rest(max(found.stamps_ns)):
             self._tried_rest = rest_ns
@@ -251,9 +254,10 @@ class CalibratorNode(ManagedNode):
         if reading is None:
             return False, "not taken: the arm has just moved"
         images = {v: image_from_message(m).copy() for v, m in zip(self._sync.views, found.payloads)}
-        taken = self._desk.take(images, reading, np.zeros(7), round(np.mean(found.stamps_ns)))
+        taken = made(self._desk).take(images, reading, np.zeros(7), round(np.mean(found.stamps_ns)))
         self._failures = 0 if taken.accepted else self._failures + 1
-        text = f"pose {len(self._desk.session.samples)} of {self._desk.wanted}: seen by {', '.join(taken.sees)}"
+        desk = made(self._desk)
+        text = f"pose {len(desk.session.samples)} of {desk.wanted}: seen by {', '.join(taken.sees)}"
         return taken.accepted, text if taken.accepted else f"not taken: {taken.reason}"
 
     def _capture_now(self) -> str:
@@ -270,7 +274,7 @@ class CalibratorNode(ManagedNode):
     def _solve(self) -> str:
         if self._motion is not None:
             self._motion.give_up()
-        result = self._desk.solve()
+        result = made(self._desk).solve()
         parts = [
             f"{name} +-{v.workspace_sd_mm:.2f} mm, left out {v.held_out_mm[0]:.2f} mm {v.held_out_deg[0]:.2f} deg, "
             f"reprojection {v.reproj_rms_px:.2f} px"
@@ -280,11 +284,11 @@ class CalibratorNode(ManagedNode):
 
     def _save(self) -> str:
         date = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        return self._say("wrote " + ", ".join(str(f) for f in self._desk.save(date, self._cell)))
+        return self._say("wrote " + ", ".join(str(f) for f in made(self._desk).save(date, self._cell)))
 
     def _next_motion(self) -> None:
         """In mode propose, when a rest has been tried: the next pose, or the end."""
-        motion, desk = self._motion, self._desk
+        motion, desk = self._motion, made(self._desk)
         if motion is None or not motion.enabled or motion.busy or self._still.rest_ns is None:
             return
         if self._still.rest_ns != self._tried_rest and self.parameters.capture == "when_still":
@@ -295,7 +299,7 @@ class CalibratorNode(ManagedNode):
                 return
             if len(desk.session.samples) + self._failures >= _TRIES * desk.wanted or self._failures >= desk.wanted:
                 raise CalibrationError("too many poses told nothing new; put the boards better in view, then enable")
-            proposal = desk.session.propose(self._newest[0].q, self._rng)
+            proposal = desk.session.propose(made(self._newest)[0].q, self._rng)
         except CalibrationError as error:
             motion.give_up()
             self._say(f"stopped: {error}")
@@ -308,7 +312,7 @@ class CalibratorNode(ManagedNode):
         for view, msg in zip(self._sync.views, found.payloads):
             if self._live[view].get_subscription_count():
                 image = image_from_message(msg)
-                picture = self._desk.picture(view, image, self._desk.look(image), self._note)
+                picture = made(self._desk).picture(view, image, made(self._desk).look(image), self._note)
                 self._live[view].publish(image_message(picture, "rgb8", stamp_to_ns(msg.header.stamp), view))
 
     def _say(self, text: str) -> str:
@@ -319,7 +323,7 @@ class CalibratorNode(ManagedNode):
 
     def _tell(self) -> None:
         """Publish the status when it has changed."""
-        desk, enabled = self._desk, self._motion is not None and self._motion.enabled
+        desk, enabled = made(self._desk), self._motion is not None and self._motion.enabled
         state = (len(desk.session.samples), self._note, enabled, desk.result)
         if state != self._state:
             self._state = state

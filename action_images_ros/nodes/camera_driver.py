@@ -22,7 +22,7 @@ from ..errors import ConfigError
 from ..geometry import PinholeCamera
 from ..ros.camera_publisher import CameraPublisher
 from ..ros.main import run_node
-from ..ros.managed import ManagedNode
+from ..ros.managed import ManagedNode, made
 from ..ros.monitor import Level, RateMonitor, Report
 from ..ros.parameters import parameter
 
@@ -51,12 +51,13 @@ class _Feeding:
     def __init__(self, view: View, feed: CameraFeed, publisher: CameraPublisher) -> None:
         self.view, self.feed, self.publisher = view, feed, publisher
         self.rate, self.published, self.began_s = RateMonitor(100), 0, time.monotonic()
-        self.said, self.camera_of = (FeedState.OPENING, 0), (None, None)
+        self.said = (FeedState.OPENING, 0)
+        self.camera_of: tuple[CameraDescription, PinholeCamera] | None = None
         self.thread: threading.Thread | None = None
 
     def camera(self, description: CameraDescription) -> PinholeCamera:
         """The device's own intrinsics: what realsense-ros publishes as camera_info."""
-        if self.camera_of[0] is not description:
+        if self.camera_of is None or self.camera_of[0] is not description:
             pinhole = PinholeCamera(description.K, description.image_size, np.eye(4), description.distortion)
             self.camera_of = (description, pinhole)
         return self.camera_of[1]
@@ -87,7 +88,7 @@ class CameraDriverNode(ManagedNode):
         p = self.parameters
         recording = Path(p.recordings).expanduser() / f"{view.serial}.db3" if p.recordings else None
         return CameraFeed(
-            partial(RealSenseCamera, view.name, view.serial, view.image_size, view.driver, recording),
+            partial(RealSenseCamera, view.name, view.serial, made(view.image_size), view.driver, recording),
             lambda frame: self._publish(self._feeding[view.name], frame),
             self.now_ns,
             p.max_age_s,
@@ -125,7 +126,7 @@ class CameraDriverNode(ManagedNode):
             feeding.thread = None
 
     def _publish(self, feeding: _Feeding, frame: CameraFrame) -> None:
-        feeding.publisher.publish(frame, feeding.camera(feeding.feed.description))
+        feeding.publisher.publish(frame, feeding.camera(made(feeding.feed.description)))
         if frame.color is not None:
             feeding.rate.tick(time.monotonic())
             feeding.published += 1

@@ -33,7 +33,7 @@ from ..errors import ActionImagesError, ConfigError
 from ..model.config import ModelConfig
 from ..ros import qos
 from ..ros.main import run_node
-from ..ros.managed import ManagedNode
+from ..ros.managed import ManagedNode, made
 from ..ros.messages import JointStateReader, chunk_from_message, image_from_message, stamp_to_ns, untile_actions
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
@@ -141,7 +141,7 @@ class ConsoleNode(ManagedNode):
 
     def _look(self) -> None:
         """Receive images while a page is open, and only then."""
-        watched = bool(self._server.watchers)
+        watched = bool(made(self._server).watchers)
         if watched and not self._watching:
             create = self.create_subscription
             self._watching = [
@@ -171,18 +171,18 @@ class ConsoleNode(ManagedNode):
         if view == self._cell.views[0].name:
             self._rate.tick(now_s)
         if self._scene is not None and int(now_s * _FRUSTUM_HZ) != int((now_s - since_s) * _FRUSTUM_HZ):
-            self._scene.show_picture(view, _smaller(self._pictures.small(view)))
+            self._scene.show_picture(view, _smaller(made(self._pictures.small(view))))
         self._took.add(time.monotonic() - now_s)
 
     def _on_action_images(self, msg: Image) -> None:
         self._state.on_action_images(stamp_to_ns(msg.header.stamp), self.now_ns())
-        self._show_tiles(msg, self._config.action_size, self._pictures.actions)
+        self._show_tiles(msg, made(self._config).action_size, self._pictures.actions)
 
     def _on_predicted_video(self, msg: Image) -> None:
-        self._show_tiles(msg, self._config.image_size, self._pictures.video)
+        self._show_tiles(msg, made(self._config).image_size, self._pictures.video)
 
     def _show_tiles(self, msg: Image, size: tuple[int, int], show) -> None:
-        c = self._config
+        c = made(self._config)
         try:
             images = untile_actions(image_from_message(msg), msg.height // size[1], c.views, size)
         except ActionImagesError as error:
@@ -205,7 +205,7 @@ class ConsoleNode(ManagedNode):
         self._moved_s = now_s
         tcp = self._kinematics.fk(state.q)
         self._state.on_joints(state.q, state.gripper_width_m, tcp[:3, 3])
-        if self._scene is not None and self._server.watchers:
+        if self._scene is not None and made(self._server).watchers:
             arm, half = self._cell.arm, state.gripper_width_m / 2
             self._scene.show_arm({**dict(zip(arm.joints, state.q)), **dict.fromkeys(arm.fingers, half)})
 
@@ -218,7 +218,7 @@ class ConsoleNode(ManagedNode):
         if not len(chunk):
             return
         self._state.on_chunk(chunk, self.now_ns())
-        if self._scene is not None and self._server.watchers:
+        if self._scene is not None and made(self._server).watchers:
             self._scene.show_chunk(chunk)
             self._scene.show_trail(self._state.trail)
 

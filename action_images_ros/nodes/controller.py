@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from sensor_msgs.msg import CameraInfo, JointState
 from std_msgs.msg import String
@@ -46,7 +47,7 @@ from ..ros.grippers import Gripper, make_gripper
 from ..ros.health import arm_report
 from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
-from ..ros.managed import ManagedNode
+from ..ros.managed import ManagedNode, made
 from ..ros.messages import JointStateReader, check_camera_info, chunk_from_message, chunk_message, stamp_to_ns
 from ..ros.monitor import Level, RateMonitor, Report, milliseconds
 from ..ros.parameters import parameter
@@ -131,7 +132,7 @@ class ControllerNode(ManagedNode):
         self._committed_chunk: ActionChunk | None = None
         self._state_rate, self._last_refusal = RateMonitor(), ""
         self._arm = commands.ARM[p.command_interface]
-        self._command = self.create_publisher(self._arm.message, self._arm.topic, qos.COMMAND)
+        self._command: Any = self.create_publisher(self._arm.message, self._arm.topic, qos.COMMAND)
         self._gripper: Gripper = make_gripper(self, p.gripper_interface, self._names)
         self._committed = self.create_publisher(MultiDOFJointTrajectory, "committed", qos.TARGETS)
         self._changes = self.create_publisher(String, "controller_state", qos.EVENTS)
@@ -185,7 +186,7 @@ class ControllerNode(ManagedNode):
         self._loop, self._inputs = None, []
 
     def teardown(self) -> None:
-        self._controller = self._output = None
+        self._controller = self._output = None  # type: ignore[assignment]  # there from setup to here
 
     def _missing(self) -> str:
         if self._newest_state is not None:
@@ -264,7 +265,9 @@ class ControllerNode(ManagedNode):
         self._output = out = self._controller.tick(now_ns, now_s)
         if out.q_command is not None:
             lead_s, stop = self.parameters.lead_periods / self.parameters.rate_hz, self._controller.stopping()
-            command = commands.ArmCommand(out.q_command, out.dq_command, out.base_T_tcp_command, now_ns, lead_s, stop)
+            command = commands.ArmCommand(
+                out.q_command, made(out.dq_command), made(out.base_T_tcp_command), now_ns, lead_s, stop
+            )
             self._command.publish(self._arm.make(command, self._names))
         if out.gripper_width_m is not None:
             self._gripper.move(out.gripper_width_m)
@@ -291,7 +294,7 @@ class ControllerNode(ManagedNode):
         out = self._output if self._loop is not None else None
         if out is None:
             return Report("control", Level.STALE, "not active", {})
-        stats, loop = out.stats, self._loop
+        stats, loop = out.stats, made(self._loop)
         values = {
             "state": out.state.value,
             "fault": out.fault,

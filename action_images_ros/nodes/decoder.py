@@ -21,7 +21,7 @@ from ..overlay import draw_chunk
 from ..ros import qos
 from ..ros.cells import policy_cell
 from ..ros.main import run_node
-from ..ros.managed import ManagedNode
+from ..ros.managed import ManagedNode, made
 from ..ros.messages import (
     check_camera_info,
     chunk_message,
@@ -75,7 +75,7 @@ class DecoderNode(ManagedNode):
             v.name: self.create_publisher(Image, f"overlay/{v.name}", qos.IMAGE_OUT) for v in self._cell.views
         }
         self._markers = self.create_publisher(MarkerArray, "predicted_path", qos.TARGETS)
-        self._inputs = []
+        self._inputs: list = []
 
     def start(self) -> None:
         self._inputs.append(self.create_subscription(Image, "action_images", self._on_action_images, qos.TARGETS))
@@ -117,7 +117,7 @@ class DecoderNode(ManagedNode):
             self._markers.publish(path_markers(chunk, self._cell.arm.base_frame))
         self._took.add(time.monotonic() - began_s)
         self._rate.tick(began_s)
-        self._age.add(1e-9 * (self.now_ns() - chunk.stamp_ns))
+        self._age.add(1e-9 * (self.now_ns() - made(chunk.stamp_ns)))
 
     def _decode(self, msg: Image) -> ActionChunk:
         c = self._config
@@ -153,7 +153,7 @@ class DecoderNode(ManagedNode):
         if not getattr(self, "_inputs", None):
             return Report("decode", Level.STALE, "not active", {})
         chunk = self._chunk
-        values = {
+        values: dict[str, object] = {
             "chunks": self._rate.periods().count + (chunk is not None),
             "refused": self._refused,
             "not_wholly_credible": self._doubtful,

@@ -30,7 +30,7 @@ from ..ros.cells import policy_cell
 from ..ros.health import camera_reports
 from ..ros.loop import set_thread_nice
 from ..ros.main import run_node
-from ..ros.managed import Ending, ManagedNode
+from ..ros.managed import Ending, ManagedNode, made
 from ..ros.messages import (
     JointStateReader,
     check_camera_info,
@@ -123,7 +123,8 @@ class DenoiserNode(ManagedNode):
 
     def _load(self) -> None:
         """Have the worker load and warm up, so that its threads, and only they, run at low priority."""
-        ready, errors = threading.Event(), []
+        ready = threading.Event()
+        errors: list[BaseException] = []
         self._ending = False
         self._worker = threading.Thread(target=self._work, args=(ready, errors), name="inference", daemon=True)
         self._worker.start()
@@ -304,8 +305,8 @@ class DenoiserNode(ManagedNode):
             return self._policy.generate(r.frames, pose, openness, r.instruction, r.committed, seed), None
         known = r.committed if r.committed is not None else ActionChunk.from_poses(np.zeros((0, 4, 4)), np.zeros(0))
         poses, opens = np.concatenate([pose[None], known.base_T_tcps]), np.concatenate([[openness], known.openness])
-        made = self._policy.generate_mode(Mode.JOINT, [r.frames], poses, opens, r.instruction, seed)
-        return made.action_images, made.video
+        result = self._policy.generate_mode(Mode.JOINT, [r.frames], poses, opens, r.instruction, seed)
+        return made(result.action_images), result.video
 
     def _committed_at(self, stamp_ns: int) -> ActionChunk | None:
         """Targets k dt after the stamp, k = 1..., that the controller will execute in any case."""

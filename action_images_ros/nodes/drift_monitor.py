@@ -81,7 +81,7 @@ class DriftMonitorNode(ManagedNode):
     def _begin(self) -> None:
         """Learn the outlines anew; no alarm."""
         p, box = self.parameters, self._cell.workspace
-        middle = [0.5 * (a + b) for a, b in zip(box.box_min_m, box.box_max_m)]
+        middle = np.array([0.5 * (a + b) for a, b in zip(box.box_min_m, box.box_max_m)])
         config = DriftConfig(knock_mm=p.limit_mm, knock_deg=p.limit_deg)
         self._monitors = {v.name: DriftMonitor(v.name, v.camera, self._robot, middle, config) for v in self._cell.views}
         self._states: dict[str, DriftState] = {}

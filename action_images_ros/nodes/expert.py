@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import MultiDOFJointTrajectory
@@ -48,7 +49,7 @@ class ExpertNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("expert", ExpertParameters)
         self._inputs: list = []
-        self._beat = None
+        self._beat: Timer | None = None
         self._expert: Expert | None = None
         self._state: RobotState | None = None
         self._episode, self._sent = -1, 0

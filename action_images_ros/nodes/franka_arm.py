@@ -41,7 +41,7 @@ from ..ros import commands, qos
 from ..ros.graph import ARM_GRIPPERS, COMMAND_INTERFACES
 from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
-from ..ros.managed import Ending, ManagedNode
+from ..ros.managed import Ending, ManagedNode, made
 from ..ros.messages import joint_state_message, pose_from_message
 from ..ros.monitor import Level, RateMonitor, Report, milliseconds
 from ..ros.parameters import parameter
@@ -121,7 +121,7 @@ class FrankaArmNode(ManagedNode):
         end_s = time.monotonic() + self.parameters.wait_s
         while True:
             try:
-                return self._driver.connect()
+                return made(self._driver).connect()
             except ArmError as error:
                 if time.monotonic() > end_s or "refused" not in str(error):
                     raise
@@ -141,8 +141,8 @@ class FrankaArmNode(ManagedNode):
         if state.ready:
             return state
         if p.recover_at_start:
-            return self._driver.recover()
-        self._driver.disconnect()
+            return made(self._driver).recover()
+        made(self._driver).disconnect()
         raise ArmError(
             f"arm at {p.address} is in {state.trouble()}: {remedy(state)}, recover it in Desk "
             "(or start with recover_at_start:=true), then start again"
@@ -166,7 +166,7 @@ class FrankaArmNode(ManagedNode):
         self._subscribe(commands.ARM[p.command_interface], read[p.command_interface])
         if p.gripper_interface != "none":
             width = grip[p.gripper_interface]
-            self._subscribe(commands.GRIPPER[p.gripper_interface], lambda m: self._hand.move(float(width(m))))
+            self._subscribe(commands.GRIPPER[p.gripper_interface], lambda m: made(self._hand).move(float(width(m))))
 
     def _subscribe(self, interface, act: Callable[[object], None]) -> None:
         def callback(msg: JointTrajectory | JointState | Float64MultiArray | PoseStamped) -> None:
@@ -212,7 +212,7 @@ class FrankaArmNode(ManagedNode):
         if self._loop is not None:
             self._loop.stop()
             try:
-                if not self._driver.rest(_REST_S):
+                if not made(self._driver).rest(_REST_S):
                     self.get_logger().error(f"the arm did not come to rest within {_REST_S:g} s")
             except ArmError as error:
                 self.get_logger().warning(str(error))

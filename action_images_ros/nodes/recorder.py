@@ -30,7 +30,7 @@ from ..recording.recorder import MARKS_TOPIC, PROVENANCE_TOPIC, Finished, Mark, 
 from ..ros import commands, qos
 from ..ros.definitions import definition
 from ..ros.main import run_node
-from ..ros.managed import ManagedNode
+from ..ros.managed import ManagedNode, made
 from ..ros.monitor import Level, Report
 from ..ros.parameters import parameter
 from ..ros.taps import Arrival, Tap, Taps
@@ -71,7 +71,8 @@ class RecorderNode(ManagedNode):
         self._taps: Taps | None = None
         self._rounds: list = []
         self._pending_start = False
-        self._last, self._warned_s = "", {}
+        self._last = ""
+        self._warned_s: dict[str, float] = {}
         self.diagnostics.add(self._report)
 
     def setup(self) -> None:
@@ -92,7 +93,7 @@ class RecorderNode(ManagedNode):
         config = RecorderConfig(p.pre_roll_s, p.pre_roll_mb, p.queue_mb, p.min_free_mb, chunks, jpeg, rules)
         self._recorder = Recorder(config, definition(TYPE))
         self._required = {"/joint_states"} | {t for v in cell.views for t in (v.image_topic, v.info_topic)}
-        interfaces = [i.topic for i in (*commands.ARM.values(), *commands.GRIPPER.values())]
+        interfaces = [i.topic for i in commands.ARM.values()] + [i.topic for i in commands.GRIPPER.values()]
         extra = [t.strip() for t in p.topics.split(",") if t.strip()]
         names = [*self._required, *interfaces, *_TOPICS, *extra]
         self._taps = Taps(self, names, p.pattern, (MARKS_TOPIC, PROVENANCE_TOPIC, "recorder/state"), self._on_message)
@@ -113,28 +114,28 @@ class RecorderNode(ManagedNode):
             self.destroy_timer(timer)
         self._rounds = []
         if self._recorder is not None and self._recorder.recording:
-            self._taps.drain()
-            self._tell(self._recorder.stop())
+            made(self._taps).drain()
+            self._tell(made(self._recorder).stop())
         if self._taps is not None:
-            self._taps.close()
+            made(self._taps).close()
 
     def _discover(self) -> None:
-        for tap in self._taps.update():
-            self._recorder.add_stream(
+        for tap in made(self._taps).update():
+            made(self._recorder).add_stream(
                 TopicSpec(tap.topic, tap.type_name, definition(tap.type_name), _qos(tap)),
                 stamped=tap.stamped, latched=tap.latched, required=tap.topic in self._required,
             )  # fmt: skip
-        for topic, kind in self._taps.untypable.items():
+        for topic, kind in made(self._taps).untypable.items():
             self.get_logger().warning(f"{topic} is not recorded: {kind} is not installed here", once=True)
         if self._pending_start and self._required <= {
-            t for t, s in self._recorder.streams.items() if s.audit.messages
+            t for t, s in made(self._recorder).streams.items() if s.audit.messages
         }:
             self._pending_start = False
             self._do("start", "", "record_at_start")
 
     def _on_message(self, arrival: Arrival) -> None:
         receive_ns = 0 if self._simulated_time else arrival.receive_ns
-        self._recorder.on_message(
+        made(self._recorder).on_message(
             arrival.topic, arrival.data, receive_ns or self.now_ns(), arrival.publish_ns, arrival.publisher,
             arrival.sequence,
         )  # fmt: skip
@@ -142,13 +143,13 @@ class RecorderNode(ManagedNode):
     def _check(self) -> None:
         """Warnings in the moment; the end of a recording that cannot go on."""
         try:
-            finished = self._recorder.check(self.now_ns())
+            finished = made(self._recorder).check(self.now_ns())
         except DatasetError as error:
             self.get_logger().error(f"recording ended: {error}")
             finished = None
         if finished is not None:
             self._tell(finished)
-        for text in self._recorder.warnings(self.now_ns()):
+        for text in made(self._recorder).warnings(self.now_ns()):
             self._warn(text)
         self._publish_state()
 
@@ -179,15 +180,15 @@ class RecorderNode(ManagedNode):
                 raise DatasetError("the recorder is not active; activate it first")
             if command == "start":
                 return True, self._start(rest)
-            self._taps.drain()
+            made(self._taps).drain()
             if command == "stop":
-                return True, self._tell(self._recorder.stop())
+                return True, self._tell(made(self._recorder).stop())
             if command == "discard":
-                directory = self._recorder.discard()
+                directory = made(self._recorder).discard()
                 self.get_logger().info(f"discarded {directory}")
                 return True, json.dumps({"discarded": str(directory)})
             if command in COMMANDS:
-                text = self._recorder.mark(Mark(command), rest, source, self.now_ns())
+                text = made(self._recorder).mark(Mark(command), rest, source, self.now_ns())
                 self._marks.publish(String(data=text))
                 return True, text
             raise DatasetError(f"unknown command {command!r}; legal: {', '.join(COMMANDS)}")
@@ -202,8 +203,8 @@ class RecorderNode(ManagedNode):
             raise DatasetError(f"name {name!r} of a recording: letters, digits, . _ - only, not beginning with a mark")
         base = Path(self.parameters.out).expanduser().absolute()
         directory = base / (name or _free_name(base))
-        self._recorder.start(directory, self.now_ns(), self._attachments, self._provenance)
-        self.get_logger().info(f"recording {len(self._recorder.streams)} topics into {directory}")
+        made(self._recorder).start(directory, self.now_ns(), self._attachments, self._provenance)
+        self.get_logger().info(f"recording {len(made(self._recorder).streams)} topics into {directory}")
         return json.dumps({"directory": str(directory)})
 
     def _tell(self, finished: Finished) -> str:
@@ -222,7 +223,7 @@ class RecorderNode(ManagedNode):
         return json.dumps(summary)
 
     def _publish_state(self) -> None:
-        r = self._recorder
+        r = made(self._recorder)
         self._state.publish(
             String(
                 data=json.dumps(
@@ -247,10 +248,11 @@ class RecorderNode(ManagedNode):
         complaints += [f"{t}: nobody publishes it" for t in missing]
         values: dict[str, object] = {"recording": r.recording, "directory": r.directory or "", "bytes": r.size,
                                      "waiting_bytes": r.waiting_bytes}  # fmt: skip
-        for t in r.reports():
-            values[t.topic] = (
-                f"{t.messages} messages, {t.rate_hz:.1f} Hz, jitter {t.jitter_ms:.1f} ms, age {1e3 * t.age_s:.0f} ms, "
-                f"gaps {t.gaps}, lost {t.lost + t.overflow}"
+        for told in r.reports():
+            values[told.topic] = (
+                f"{told.messages} messages, {told.rate_hz:.1f} Hz, jitter {told.jitter_ms:.1f} ms, "
+                f"age {1e3 * told.age_s:.0f} ms, "
+                f"gaps {told.gaps}, lost {told.lost + told.overflow}"
             )
         lost = sum(s.audit.lost + s.audit.overflow for s in r.streams.values())
         level = Level.ERROR if r.recording and lost else Level.WARN if complaints else Level.OK

@@ -27,7 +27,7 @@ from ..errors import ActionImagesError, SimError
 from ..ros import commands, qos
 from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
-from ..ros.managed import ManagedNode
+from ..ros.managed import ManagedNode, made
 from ..ros.messages import camera_info_message, image_message, joint_state_message
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
 from ..ros.parameters import parameter
@@ -161,7 +161,7 @@ class SimCellNode(ManagedNode):
 
     def _cycle(self, now_s: float) -> None:
         """One millisecond of the robot; the cell's other business comes round with the joint states."""
-        self._served.cycle()
+        made(self._served).cycle()
         self._simulated_s += fci.CYCLE_S
         self._cycles += 1
         if self._cycles % round(1.0 / (fci.CYCLE_S * self.parameters.state_rate_hz)) == 0:
@@ -184,7 +184,7 @@ class SimCellNode(ManagedNode):
         if now_s >= self._next_exposure_s:
             period_s = 1.0 / self.parameters.camera_rate_hz
             self._next_exposure_s += period_s * max(1, math.ceil((now_s - self._next_exposure_s) / period_s))
-            self._dropped += not self._renderer.expose(Exposure(self._scene, self._sim.snapshot(), stamp_ns))
+            self._dropped += not made(self._renderer).expose(Exposure(self._scene, self._sim.snapshot(), stamp_ns))
         if self._settling is not None and now_s >= self._settling[0]:
             self._settling[1].set()
             self._settling = None
@@ -225,7 +225,7 @@ class SimCellNode(ManagedNode):
 
     def _judge_now(self, now_s: float) -> None:
         before = self._verdict.outcome
-        self._verdict = self._judge.update(self._sim.time_s, self._sim)
+        self._verdict = made(self._judge).update(self._sim.time_s, self._sim)
         if self._verdict.outcome is not before or now_s - self._verdict_s >= _VERDICT_PERIOD_S:
             self._verdict_s = now_s
             if before is Outcome.PENDING:

@@ -9,7 +9,10 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from rclpy.client import Client
 from std_srvs.srv import Trigger
 
 from ..console.access import is_local
@@ -37,7 +40,7 @@ class StopButtonNode(ManagedNode):
         self.diagnostics.add(self._report)
 
     def setup(self) -> None:
-        self._client = self.create_client(Trigger, "stop")
+        self._client: Client = self.create_client(Trigger, "stop")
 
     def start(self) -> None:
         p = self.parameters
@@ -57,9 +60,10 @@ class StopButtonNode(ManagedNode):
         for _ in range(_TRIES):
             done = threading.Event()
             future = self._client.call_async(Trigger.Request())
-            future.add_done_callback(lambda _, done=done: done.set())
+            future.add_done_callback(partial(_answered, done))
             if done.wait(_TRY_S) and future.result() is not None:
-                answer, took_ms = future.result(), 1e3 * (time.monotonic() - began_s)
+                answer: Any = future.result()
+                took_ms = 1e3 * (time.monotonic() - began_s)
                 self.get_logger().info(f"stop: {answer.message or 'done'} ({took_ms:.0f} ms)")
                 return bool(answer.success), str(answer.message or "stopped")
             self._client.remove_pending_request(future)
@@ -78,6 +82,10 @@ class StopButtonNode(ManagedNode):
         ready, message = self._health()
         values = {"port": self._server.port, "presses": self._presses, "unanswered": self._failed}
         return Report("server", Level.OK if ready else Level.ERROR, message, values)
+
+
+def _answered(done: threading.Event, _: object) -> None:
+    done.set()
 
 
 def _shown(host: str) -> str:

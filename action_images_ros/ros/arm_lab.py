@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, JointState
@@ -51,7 +52,7 @@ class ArmLab:
         node, arm = operator.node, commands.ARM["joint_trajectory"]
         self.names = commands.Names(cell.arm.joints, cell.arm.fingers, cell.arm.base_frame)
         node.create_subscription(JointState, "/joint_states", self._on_state, qos.STATE)
-        self._command = node.create_publisher(arm.message, arm.topic, qos.COMMAND)
+        self._command: Any = node.create_publisher(arm.message, arm.topic, qos.COMMAND)
         self._targets = node.create_publisher(MultiDOFJointTrajectory, "targets", qos.TARGETS)
         self._infos = [(v, node.create_publisher(CameraInfo, v.info_topic, qos.STATE)) for v in cell.views]
         node.create_timer(1.0 / _CAMERA_HZ, self._expose)

@@ -35,7 +35,7 @@ class CalibrationMotion:
         kinematics: Kinematics,
         speed_rad_s: float,
         newest: Callable[[], tuple[RobotState, float] | None],
-        on_fault: Callable[[str], None],
+        on_fault: Callable[[str], object],
     ):
         self._node, self._arm, self._names, self._kinematics = node, commands.ARM[interface], names, kinematics
         self._speed, self._newest, self._on_fault = speed_rad_s, newest, on_fault

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -75,7 +76,7 @@ def publish(case: Case, pipe: Connection) -> None:
     publishers = {v.name: (CameraPublisher(node, v), v) for v in views(case)}
     sent: dict[str, list[int]] = {v: [] for v in publishers}
 
-    def expose(name: str) -> None:
+    def expose(name: str, _: float) -> None:
         publisher, view = publishers[name]
         stamp_ns = time.time_ns()
         picture = pictures[len(sent[name]) % _PICTURES]
@@ -86,7 +87,7 @@ def publish(case: Case, pipe: Connection) -> None:
     pipe.send("ready")
     pipe.recv()
     errors: list[Exception] = []
-    loops = [DeadlineLoop(n, 1.0 / case.rate_hz, lambda _, n=n: expose(n), errors.append) for n in publishers]
+    loops = [DeadlineLoop(n, 1.0 / case.rate_hz, partial(expose, n), errors.append) for n in publishers]
     began, worked = time.monotonic(), time.process_time()
     for loop in loops:
         loop.start()
@@ -139,7 +140,11 @@ def listen(case: Case, number: int, pipe: Connection) -> None:
     executor, stop = SingleThreadedExecutor(), threading.Event()
     executor.add_node(node)
     pipe.send("ready")
-    threading.Thread(target=lambda: (pipe.recv(), stop.set()), daemon=True).start()
+    def await_end() -> None:
+        pipe.recv()
+        stop.set()
+
+    threading.Thread(target=await_end, daemon=True).start()
     began, worked = None, 0.0
     while not stop.is_set():
         executor.spin_once(timeout_sec=0.1)

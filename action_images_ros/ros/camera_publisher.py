@@ -34,6 +34,6 @@ class CameraPublisher:
         if frame.color is not None:
             self._color.publish(image_message(frame.color, "rgb8", frame.stamp_ns, self._frame_id))
             self._info.publish(info)
-        if frame.depth is not None and self._depth is not None:
+        if frame.depth is not None and self._depth is not None and self._depth_info is not None:
             self._depth.publish(image_message(frame.depth, "16UC1", frame.stamp_ns, self._frame_id))
             self._depth_info.publish(info)

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 _SEPARATOR = "=" * 80
 _PRIMITIVE = re.compile(r"^(bool|byte|char|float(32|64)|u?int(8|16|32|64)|w?string(<=\d+)?)$")
@@ -21,7 +22,7 @@ def message_type(name: str) -> type | None:
         return None
 
 
-def begins_with_header(kind: type) -> bool:
+def begins_with_header(kind: Any) -> bool:
     """Whether the first field of a message class is a std_msgs/Header."""
     fields = kind.get_fields_and_field_types()
     return next(iter(fields.values()), "") == "std_msgs/Header"
@@ -29,7 +30,8 @@ def begins_with_header(kind: type) -> bool:
 
 def definition(name: str) -> str:
     """In the encoding `ros2msg` of MCAP; "" where a definition file is not installed."""
-    waiting, seen, parts = [name], {name}, []
+    waiting, seen = [name], {name}
+    parts: list[str] = []
     while waiting:
         current = waiting.pop(0)
         text = _text(current)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import JointState
@@ -30,7 +31,7 @@ class ArmDrive:
         self._names = commands.Names(cell.arm.joints, cell.arm.fingers, cell.arm.base_frame)
         self._kinematics = Fr3Kinematics()
         self._reader = JointStateReader(cell.arm.joints, cell.arm.fingers)
-        self._publisher = operator.node.create_publisher(self._kind.message, self._kind.topic, qos.COMMAND)
+        self._publisher: Any = operator.node.create_publisher(self._kind.message, self._kind.topic, qos.COMMAND)
         operator.node.create_subscription(JointState, "/joint_states", self._on_state, qos.STATE)
         self.state: RobotState | None = None
 
@@ -45,6 +46,7 @@ class ArmDrive:
         operator, q = self._operator, np.asarray(q, float)
         operator.until(lambda: self._publisher.get_subscription_count() > 0, "an arm that listens", _MATCH_S)
         operator.until(lambda: self.state is not None, "joint states", _MATCH_S)
+        assert self.state is not None, "waited for"
         start = np.array(self.state.q)
         lasts_s = 1.9 * float(np.abs(q - start).max()) / speed_radps + 0.5
         began_s = sent_s = time.monotonic()
@@ -61,6 +63,7 @@ class ArmDrive:
 
     def _is_at(self, q: np.ndarray) -> bool:
         """A Cartesian command leaves the elbow to the arm: there the pose decides."""
+        assert self.state is not None, "waited for"
         if self._kind is not commands.ARM["cartesian_pose"]:
             return bool(np.abs(self.state.q - q).max() < _THERE_RAD)
         off = self._kinematics.fk(self.state.q) - self._kinematics.fk(q)

@@ -154,7 +154,8 @@ class FaultLab:
     def forget(self) -> None:
         """Begin a new record; the last known state of the controller stays."""
         r = self.record
-        for seen in (r.truth, r.commands, r.chunks, r.states, *r.exposures.values()):
+        records: tuple[list, ...] = (r.truth, r.commands, r.chunks, r.states, *r.exposures.values())
+        for seen in records:
             seen.clear()
         del r.changes[:-1]
 
@@ -231,6 +232,6 @@ def running_lab(
     with GraphRunner(graph, log_dir) as runner, Operator(on_wait=runner.require_running) as operator:
         lab = FaultLab(runner, operator, Cell.load(cell_file), ModelConfig.load(model))
         for report in reports:
-            operator.until(lambda r=report: operator.active(r), report, _START_S)
+            operator.until(partial(operator.active, report), report, _START_S)
         operator.on_wait = lambda: None
         yield lab

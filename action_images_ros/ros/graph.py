@@ -239,14 +239,14 @@ def _arm_node(values: Mapping[str, str], common: Mapping[str, object]) -> NodeSp
             else "arm:=libfranka needs arm_address:=<address of the robot>, such as 172.16.0.2"
         )
     one_of("gripper_interface with arm:=libfranka", values["gripper_interface"], ARM_GRIPPERS)
-    given = {
+    given: dict[str, object] = {
         "address": SIMULATED_ARM if simulated else values["arm_address"],
         "command_interface": values["command_interface"],
         "gripper_interface": values["gripper_interface"],
     }
     if simulated:
         given |= {"realtime": "ignore", "wait_s": 30.0}
-    return _node("franka_arm", common | given)
+    return _node("franka_arm", {**common, **given})
 
 
 def camera_nodes(driver: str, cell: Cell, cell_path: Path) -> tuple[NodeSpec, ...]:
@@ -359,7 +359,7 @@ def calibration_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     }
     calibrator = _node("calibrator", parameters)
     if not sim:
-        path = Path(parameters["cell"])
+        path = Path(str(parameters["cell"]))
         return (*camera_nodes(values["camera_driver"], Cell.load(path, Calibrated.OPTIONAL), path), calibrator)
     camera = {"cell": parameters["cell"], "calibration_scene": str(scene), "camera_rate_hz": 2.0}
     return (_node("sim_cell", camera), calibrator)

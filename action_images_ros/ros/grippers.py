@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import TransportError
 from . import qos
@@ -37,7 +37,7 @@ class _ActionGripper:
 
         self._node = node
         self._types = [kind for kind, _ in servers]
-        self._clients = [ActionClient(node, kind, name) for kind, name in servers]
+        self._clients: list[Any] = [ActionClient(node, kind, name) for kind, name in servers]
         self._goal = goal
 
     def move(self, width_m: float) -> None:

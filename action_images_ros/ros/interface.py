@@ -98,7 +98,8 @@ INTERFACE = (
     Endpoint("drift_monitor/state", "std_msgs/msg/String", ("drift_monitor",), (),
              "drift of each camera, as JSON; latched"),
     Endpoint("sim_cell/fault", "std_msgs/msg/String", (OPERATOR,), ("sim_cell",),
-             "what is to go wrong in the simulated cell: none, no_images, no_joint_states, blocked, joint_at_end, split"),
+             "what is to go wrong in the simulated cell: none, no_images, no_joint_states, blocked, joint_at_end or "
+             "split"),
     Endpoint("sim_cell/truth", "std_msgs/msg/Float64MultiArray", ("sim_cell",), (OPERATOR,),
              "rows of ROS time, simulated time, q (7), dq (7): what an onlooker sees of the arm"),
     Endpoint("sim_cell/verdict", "std_msgs/msg/String", ("sim_cell",), (*_STEERING, "recorder"),

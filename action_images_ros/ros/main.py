@@ -10,12 +10,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import ActionImagesError
 from .dds import use_profile
 
 PARENT_VARIABLE = "ACTION_IMAGES_PARENT"
 """Set by the runner to its process id: a node whose parent is gone ends itself."""
+
+if TYPE_CHECKING:
+    from .managed import ManagedNode
 
 EXIT_BAD_INPUT = 2
 _PR_SET_PDEATHSIG = 1
@@ -24,7 +28,7 @@ _SPIN_S = 0.2
 _SWITCH_INTERVAL_S = 5e-4
 
 
-def run_node(make: Callable[[], object], argv: Sequence[str] | None = None) -> int:
+def run_node(make: Callable[[], ManagedNode], argv: Sequence[str] | None = None) -> int:
     """Create the node after rclpy is up, spin until SIGINT, SIGTERM or its failure, close it. Returns the exit status.
 
     `make() -> ManagedNode`. Signals after the first are ignored. For the main thread of a process of its own.
@@ -54,12 +58,12 @@ def run_node(make: Callable[[], object], argv: Sequence[str] | None = None) -> i
     return status
 
 
-def _spin(make: Callable[[], object], argv: list[str], stop: threading.Event) -> int:
+def _spin(make: Callable[[], ManagedNode], argv: list[str], stop: threading.Event) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    node = None
+    node: ManagedNode | None = None
     use_profile()
     try:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)

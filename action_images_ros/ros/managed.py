@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -18,6 +19,15 @@ from .parameters import declare, require_known_overrides
 
 _CHECK_PERIOD_S = 0.5
 _WARN_EVERY_S = 5.0
+
+
+T = TypeVar("T")
+
+
+def made(thing: T | None) -> T:
+    """What `setup` or `start` has made, in code that runs only between them and `teardown` or `halt`."""
+    assert thing is not None
+    return thing
 
 
 class Ending(Exception):
@@ -38,7 +48,7 @@ class ManagedNode(LifecycleNode):
         self.ending = threading.Event()
         self._waits: list[_Wait] = []
         try:
-            self.parameters = declare(self, parameter_type)
+            self.parameters: Any = declare(self, parameter_type)
             require_known_overrides(self, parameter_type)
         except ActionImagesError:
             self.destroy_node()

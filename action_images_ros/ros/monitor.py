@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -106,7 +106,7 @@ class Report:
     name: str
     level: Level
     message: str
-    values: dict[str, object]
+    values: Mapping[str, object]
     limits: dict[str, str] = field(default_factory=dict)
     remedy: str = ""
     device: str = ""

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -57,7 +58,7 @@ class Operator:
         self._executor.add_node(self.node)
         self.on_wait = on_wait
         self.verdict: CellVerdict | None = None
-        self._texts: dict[str, object] = {}
+        self._texts: dict[str, Any] = {}
         self.diagnostics: dict[str, dict[str, str]] = {}
         self._instruction = self.node.create_publisher(String, "instruction", qos.LATCHED)
         self.node.create_subscription(String, "sim_cell/verdict", self._on_verdict, qos.LATCHED)
@@ -110,9 +111,9 @@ class Operator:
         response = self.call(kind, name, request)
         return Answer(response.success, response.message)
 
-    def call(self, kind: type, name: str, request: object) -> object:
+    def call(self, kind: type, name: str, request: object) -> Any:
         """The response of any service."""
-        client = self.node.create_client(kind, name)
+        client: Any = self.node.create_client(kind, name)
         try:
             self.until(client.service_is_ready, f"the service {name}", _SERVICE_S)
             future = client.call_async(request)

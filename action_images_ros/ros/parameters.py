@@ -54,7 +54,8 @@ class ParameterSpec:
             raise ConfigError(f"parameter {self.name} is {value!r}; expected {self.kind.__name__}")
         if self.choices and value not in self.choices:
             raise ConfigError(f"parameter {self.name} is {value!r}; legal: {', '.join(self.choices)}")
-        if (self.minimum is not None and value < self.minimum) or (self.maximum is not None and value > self.maximum):
+        number: Any = value
+        if (self.minimum is not None and number < self.minimum) or (self.maximum is not None and number > self.maximum):
             raise ConfigError(f"parameter {self.name} is {value}; legal: {self.minimum} to {self.maximum}")
 
 
@@ -67,10 +68,11 @@ def _walk(cls: type, prefix: str) -> Iterator[ParameterSpec]:
     hints = typing.get_type_hints(cls)
     for f in dataclasses.fields(cls):
         kind, optional = _plain_type(hints[f.name])
-        if dataclasses.is_dataclass(kind):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             yield from _walk(kind, f"{prefix}{f.name}.")
         elif kind in _SCALARS:
-            default = f.default if f.default is not dataclasses.MISSING else f.default_factory()
+            factory: Any = f.default_factory
+            default = f.default if f.default is not dataclasses.MISSING else factory()
             m = f.metadata
             yield ParameterSpec(
                 f"{prefix}{f.name}",
@@ -107,9 +109,9 @@ def build(cls: type[T], values: dict[str, Any]) -> T:
         raise ConfigError(str(e)) from e
 
 
-def _assemble(cls: type[T], values: dict[str, Any], known: dict[str, ParameterSpec], prefix: str) -> T:
+def _assemble(cls: Any, values: dict[str, Any], known: dict[str, ParameterSpec], prefix: str) -> Any:
     hints = typing.get_type_hints(cls)
-    given = {}
+    given: dict[str, Any] = {}
     for f in dataclasses.fields(cls):
         name = f"{prefix}{f.name}"
         kind, _ = _plain_type(hints[f.name])

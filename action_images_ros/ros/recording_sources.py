@@ -74,7 +74,7 @@ class Cameras:
             kept = self._pictures[view.name]
             picture = kept[self._count % len(kept)]
             picture[0, :3].reshape(-1)[:8] = np.frombuffer(np.int64(stamp_ns).tobytes(), np.uint8)
-            self.sent.setdefault(view.image_topic, []).append((stamp_ns, zlib.crc32(picture)))
+            self.sent.setdefault(view.image_topic, []).append((stamp_ns, zlib.crc32(picture.data)))
             self._images[view.name].publish(image_message(picture, "rgb8", stamp_ns, view.frame_id))
             self._infos[view.name].publish(camera_info_message(view.camera, stamp_ns, view.frame_id))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
@@ -100,7 +100,7 @@ class Remote:
             if v.type == ParameterType.PARAMETER_DOUBLE:
                 self._audience.on_speed(v.double_value, self._settable, *self._range)
 
-    def _call(self, client, request: object, read: Callable[[object], tuple[bool, str]]) -> tuple[bool, str]:
+    def _call(self, client, request: object, read: Callable[[Any], tuple[bool, str]]) -> tuple[bool, str]:
         if not client.service_is_ready():
             return False, f"nobody offers the service {client.srv_name}"
         done = threading.Event()

@@ -196,6 +196,7 @@ class _Process:
 
     def _read(self) -> None:
         with open(self.log_file, "a", encoding="utf-8") as log:
+            assert self.popen.stdout is not None, "a pipe"
             for line in self.popen.stdout:
                 log.write(line)
                 log.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -39,7 +40,7 @@ class SimCommands:
             width_m = float(np.clip(width_m, 0.0, commands.MAX_WIDTH_M))
             put(lambda at_s: grip(width_m))
 
-        listen = {
+        listen: dict[commands.CommandInterface | commands.GripperTopic, Callable[[Any], None]] = {
             arm["joint_trajectory"]: lambda m: self._follow(
                 *commands.read_joint_trajectory(m, joints), commands.read_joint_velocities(m, joints)
             ),

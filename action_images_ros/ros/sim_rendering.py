@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..sim.calibration_scene import SceneMirror
 from ..sim.cell import SimCell
 from ..sim.scene import Scene
 from .loop import run_at_normal_priority
@@ -56,7 +57,7 @@ class RenderThread(threading.Thread):
 
     def __init__(
         self,
-        make_mirror: Callable[[], SimCell],
+        make_mirror: Callable[[], SimCell | SceneMirror],
         publish: Callable[[str, np.ndarray, int], None],
         rendered: Callable[[float, float], None],
         on_error: Callable[[Exception], None],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 
 from .definitions import begins_with_header, message_type
 
@@ -58,7 +59,7 @@ class Taps:
         self._pattern = re.compile(pattern) if pattern else None
         self._excluded = {node.resolve_topic_name(n) for n in excluded}
         self._taps: dict[str, Tap] = {}
-        self._subscriptions: dict[str, object] = {}
+        self._subscriptions: dict[str, Subscription] = {}
         self.untypable: dict[str, str] = {}
 
     def update(self) -> list[Tap]:
@@ -105,9 +106,11 @@ class Taps:
             reliability=ReliabilityPolicy.RELIABLE if tap.reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if tap.latched else DurabilityPolicy.VOLATILE,
         )
+        kind = message_type(tap.type_name)
+        assert kind is not None, "offered with its type"
         self._taps[tap.topic] = tap
         self._subscriptions[tap.topic] = self._node.create_subscription(
-            message_type(tap.type_name), tap.topic, self._callback(tap.topic), profile, raw=True
+            kind, tap.topic, self._callback(tap.topic), profile, raw=True
         )
 
     def _callback(self, topic: str) -> Callable:

@@ -62,6 +62,7 @@ def _point(chunk: ActionChunk, k: int, pose_of: int) -> MultiDOFJointTrajectoryP
         _along_x(float(credible), rms if np.isfinite(rms) else _UNKNOWN_SD),
     ]
     point.velocities = [Twist(), Twist(), Twist(linear=_vector(sd[:3]), angular=_vector(sd[3:]))]
+    assert chunk.dt_s is not None, "stamped"
     point.time_from_start = duration_from_ns(round(1e9 * k * chunk.dt_s))
     return point
 

@@ -11,7 +11,7 @@ from .stamps import stamp_from_ns
 __all__ = ["JointStateReader", "joint_state_message"]
 
 
-def joint_state_message(state: RobotState, fingers: tuple[str, str]) -> JointState:
+def joint_state_message(state: RobotState, fingers: tuple[str, ...]) -> JointState:
     """Arm joints, then the two fingers, each at half the gripper's width."""
     msg = JointState(name=[*state.names, *fingers])
     msg.header.stamp = stamp_from_ns(state.stamp_ns)
