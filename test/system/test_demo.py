@@ -47,7 +47,7 @@ def test_told_another_ball_it_goes_there_and_the_cell_says_no(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--task", "fly"), "task is 'fly'; legal: reach_target"),
+        (("--task", "fly"), "task is 'fly'; legal: close_drawer"),
         (("--model", "/nope"), "/nope is not a model directory"),
         (("--engine", "abacus"), "legal: auto"),
         (("--episodes", "0"), "--episodes 0 (>= 1)"),
