@@ -83,7 +83,8 @@ def test_wrong_arguments_are_one_line_and_status_2(inputs, tmp_path, capsys):
     assert main(["bench", "policy", "--model", str(tmp_path / "none")]) == 2
     assert "none does not exist" in capsys.readouterr().err
     assert bench(inputs, "--engine", "cuda") == 2
-    assert "engine is 'cuda'; legal: onnxruntime, openvino, torch" in capsys.readouterr().err
+    legal = "onnxruntime, openvino, tensorrt, tensorrt-rtx, torch, torch-compile"
+    assert f"engine is 'cuda'; legal: {legal}" in capsys.readouterr().err
 
 
 def test_nothing_installed_is_an_error(monkeypatch):

@@ -26,7 +26,7 @@ def robot(operation):
 
 
 def test_the_mesh_is_where_the_simulator_has_it(robot):
-    model = build_model(("eye",), (64, 64))
+    model = build_model(("eye",), (64, 64), ())
     data = mujoco.MjData(model)
     q = np.array([0.3, -0.4, 0.2, -2.0, 0.5, 1.8, 0.9])
     data.qpos[[model.jnt_qposadr[model.joint(f"fr3_joint{i}").id] for i in range(1, 8)]] = q

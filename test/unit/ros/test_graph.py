@@ -172,7 +172,8 @@ def test_a_real_arm_insists_on_real_time():
         ({"arm": "moveit"}, "legal: libfranka, topics"),
         ({"arm": "libfranka"}, "needs arm_address:="),
         ({"arm": "libfranka", "sim": "true", "arm_address": "172.16.0.2"}, "takes no arm_address"),
-        ({"arm": "libfranka", "arm_address": "x", "gripper_interface": "franka_gripper"}, "legal: none, position"),
+        ({"arm": "libfranka", "arm_address": "x", "gripper_interface": "franka_gripper"},
+         "legal: finger_positions, none, position, position_trajectory"),
     ],
 )
 def test_wrong_arguments_are_named(given, says):
