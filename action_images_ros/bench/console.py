@@ -69,6 +69,7 @@ class _Bench:
     def run(self) -> list[dict]:
         import tempfile
 
+        from ..ros.console_load import publish_cell
         from ..ros.graph import NodeSpec
         from ..ros.loop import DeadlineLoop
         from ..ros.operator import Operator
@@ -80,7 +81,7 @@ class _Bench:
             spec = NodeSpec("console", "console", parameters={"cell": str(file), "port": 0, "stop_port": 0})
             with GraphRunner([spec], Path(folder), self._heard) as runner, Operator("bench") as operator:
                 operator.on_wait = runner.require_running
-                self._publish_from(operator)
+                publish_cell(operator.node, self._cell, self._images, self._args.rate)
                 operator.until(lambda: self.port > 0, "the console", _START_S)
                 loop = DeadlineLoop("control", 0.01, lambda now_s: None, lambda error: None)
                 loop.start()
@@ -92,42 +93,6 @@ class _Bench:
     def _heard(self, name: str, line: str) -> None:
         found = re.search(r"console: http://[^:]+:(\d+)/", line)
         self.port = int(found.group(1)) if found else self.port
-
-    def _publish_from(self, operator) -> None:
-        """Everything that a cell in motion publishes and the console takes."""
-        from sensor_msgs.msg import Image, JointState
-        from trajectory_msgs.msg import MultiDOFJointTrajectory
-
-        from ..control import FR3_HOME_Q, Fr3Kinematics
-        from ..ros import qos
-        from ..ros.messages import chunk_message, image_message, joint_state_message
-        from ..types import ActionChunk, RobotState
-
-        node, cell = operator.node, self._cell
-        images = [node.create_publisher(Image, v.image_topic, qos.IMAGE_OUT) for v in cell.views]
-        states = node.create_publisher(JointState, "/joint_states", qos.STATE)
-        targets = node.create_publisher(MultiDOFJointTrajectory, "targets", qos.TARGETS)
-        kinematics, count = Fr3Kinematics(), iter(range(10**9))
-        now_ns = lambda: node.get_clock().now().nanoseconds  # noqa: E731
-
-        def state() -> None:
-            q = FR3_HOME_Q + 0.1 * np.sin(time.monotonic())
-            states.publish(joint_state_message(RobotState(q, np.zeros(7), 0.04, now_ns()), cell.arm.fingers))
-
-        def shoot() -> None:
-            picture = self._images[next(count) % len(self._images)]
-            for publisher in images:
-                publisher.publish(image_message(picture, "rgb8", now_ns(), "camera"))
-
-        def plan() -> None:
-            pose = kinematics.fk(FR3_HOME_Q)
-            poses = np.repeat(pose[None], 9, axis=0)
-            poses[:, 0, 3] += np.linspace(0, 0.2, 9)
-            chunk = ActionChunk.from_poses(poses, np.ones(9), now_ns(), 0.4)
-            targets.publish(chunk_message(chunk, cell.arm.base_frame))
-
-        for period_s, act in ((0.01, state), (1.0 / self._args.rate, shoot), (0.25, plan)):
-            node.create_timer(period_s, act)
 
     def _measure(self, case: str, clients: tuple[str, ...], pid: int, operator, loop) -> dict:
         done = threading.Event()

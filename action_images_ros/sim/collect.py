@@ -289,6 +289,8 @@ def _run(directory: Path, config: CollectConfig, shards: list[int], workers: int
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(workers, len(shards)), _start_worker, (directory, config)) as pool:
         yield from pool.imap_unordered(_work, shards)
+        pool.close()
+        pool.join()
 
 
 def _openness(path: Path) -> np.ndarray:

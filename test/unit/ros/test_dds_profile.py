@@ -1,39 +1,40 @@
 """Every way of starting a node ends with the profile whose buffers hold camera images."""
 
 import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
-from action_images_ros.errors import ConfigError
 from action_images_ros.ros.dds import VARIABLES, profile_defaults
-from action_images_ros.ros.main import run_node
 from action_images_ros.ros.paths import share_directory
 from action_images_ros.ros.runner import graph_environment
 
 PROFILE = share_directory() / "config" / "fastdds_shm.xml"
 
 
-@pytest.fixture
-def bare(monkeypatch):
-    for name in (*VARIABLES, "ROS_DISTRO"):
-        monkeypatch.delenv(name, raising=False)
-    yield
-    for name in VARIABLES:
-        os.environ.pop(name, None)
+NODE = """
+import os, sys
+from action_images_ros.errors import ConfigError
+from action_images_ros.ros.dds import VARIABLES
+from action_images_ros.ros.main import run_node
+
+def make():
+    print(*(os.environ.get(name) for name in VARIABLES), flush=True)
+    raise ConfigError("that is all")
+
+sys.exit(run_node(make, ["test"]))
+"""
 
 
-def test_a_bare_process_takes_the_profile_before_ros_starts(bare):
-    """`ros2 run` gives no environment: the node sees to it itself."""
-    seen = {}
-
-    def make():
-        seen.update({name: os.environ.get(name) for name in VARIABLES})
-        raise ConfigError("that is all")
-
-    assert run_node(make, ["test"]) == 2
-    assert seen == {VARIABLES[0]: str(PROFILE), VARIABLES[1]: None}
+def test_a_bare_process_takes_the_profile_before_ros_starts():
+    """`ros2 run` gives no environment: the node sees to it itself. It owns its process: signals, exit."""
+    bare = {k: v for k, v in os.environ.items() if k not in (*VARIABLES, "ROS_DISTRO")}
+    done = subprocess.run([sys.executable, "-c", NODE], env=bare, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (2, [str(PROFILE), "None"]), done.stderr
+    assert "that is all" in done.stderr
 
 
 @pytest.mark.parametrize(
