@@ -1,8 +1,9 @@
 """Run the whole graph on the simulated cell and judge the outcome.
 
-Separate processes over DDS: sim_cell (cameras never seen in training), denoiser, decoder, controller. This
-program is the operator: it sets up each episode, gives the instruction on its topic, enables the controller and waits
-for the cell's own verdict. Exit status 0 only if every episode succeeded.
+Separate processes over DDS: sim_cell (cameras never seen in training), denoiser, decoder, controller, the recorder
+and the operator's page with its stop button. This program is the operator: it sets up each episode, gives the
+instruction on its topic, enables the controller and waits for the cell's own verdict. Exit status 0 only if every
+episode succeeded.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +36,9 @@ _ROLE = {
     "decoder: decode": "the decoder",
     "controller: control": "the controller",
     "franka_arm: arm": "the arm's driver",
+    "recorder: record": "the recorder",
 }
+_EXTRAS = ("console", "recorder")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arm", default="topics", help="libfranka: the arm moves by its real protocol (%(default)s)")
     parser.add_argument("--timeout", type=float, default=40.0, help="seconds an episode may take (%(default)s)")
     parser.add_argument("--keep-open", action="store_true", help="leave the graph running afterwards, until Ctrl-C")
-    parser.add_argument("--console", action="store_true", help="the operator's live page; implies --keep-open")
-    parser.add_argument("--console-port", type=int, default=8080, help="of that page (%(default)s); the next one, too")
+    parser.add_argument("--console", action="store_true", help="keep the operator's live page open: --keep-open")
+    parser.add_argument("--console-port", type=int, help="of that page, and the next (first two free from 8080)")
+    parser.add_argument("--without", nargs="+", choices=_EXTRAS, default=[], metavar="PART",
+                        help=f"leave out {' or '.join(_EXTRAS)}")
     parser.add_argument("--out", type=Path, help="directory for cell file, film, pictures, logs (runs/<time>)")
     parser.add_argument("--verbose", action="store_true", help="show the nodes' output")
 
@@ -93,6 +99,22 @@ def _check(args: argparse.Namespace) -> None:
         )
     if not 0.01 <= args.speed <= 3.0:
         raise ConfigError(f"--speed is {args.speed}; legal: 0.01 to 3")
+    if args.console and "console" in args.without:
+        raise ConfigError("--console asks for the page that --without console leaves out; give one of them")
+
+
+def _free_port() -> int:
+    """The first of two free TCP ports in a row of this machine, from 8080."""
+    for port in range(8080, 8180, 2):
+        try:
+            for number in (port, port + 1):
+                with socket.create_server(("127.0.0.1", number)):
+                    pass
+            return port
+        except OSError:
+            continue
+    raise ConfigError("no two free TCP ports between 8080 and 8179 for the page; give --console-port, "
+                      "or --without console")
 
 
 def _write_cell(path: Path, args: argparse.Namespace, n_views: int) -> None:
@@ -119,6 +141,8 @@ class _Demo:
         self._cell, self._cell_file = Cell.load(cell_file), cell_file
         self._served = args.arm == "libfranka"
         self._patience = _SERVED_PATIENCE if self._served else 1.0
+        self._page, self._records = "console" not in args.without, "recorder" not in args.without
+        self._port = (args.console_port or _free_port()) if self._page else 0
 
     def run(self) -> int:
         from ..ros.drive import ArmDrive
@@ -135,8 +159,8 @@ class _Demo:
                 f"{len(graph) - len(runner.left_out)} processes; everything about this run is in {self._out}",
                 flush=True,
             )
-            if self._args.console:
-                print(f"  live page: http://localhost:{self._args.console_port}/", flush=True)
+            if self._page:
+                print(f"  live page: http://localhost:{self._port}/", flush=True)
             witness = Witness(operator.node, self._cell, self._config, _FILM_HZ)
             drive = ArmDrive(operator, self._cell, self._args.command_interface) if self._served else None
             for report, role in _ROLE.items():
@@ -151,14 +175,17 @@ class _Demo:
         return 0 if all(r.outcome == "success" for r in results) else 1
 
     def _graph(self):
-        from ..ros.graph import policy_graph, with_parameters
+        from ..ros.graph import policy_graph, record_graph, with_parameters
 
         a = self._args
         graph = policy_graph({
             "sim": "true", "model": str(self._model), "engine": a.engine, "cell": str(self._cell_file),
             "speed_factor": str(a.speed), "command_interface": a.command_interface,
-            "arm": a.arm, "console": "web" if a.console else "none", "console_port": str(a.console_port),
+            "arm": a.arm, "console": "web" if self._page else "none", "console_port": str(self._port),
         })  # fmt: skip
+        if self._records:
+            graph += record_graph({"cell": str(self._cell_file), "model": str(self._model), "pre_roll_s": "0",
+                                   "out": str((self._out / "recordings").absolute())})  # fmt: skip
         cell = {"task": a.task, "seed": a.seed, "split": "test", "timeout_s": float(a.timeout)}
         return tuple(
             n for n in with_parameters(graph, {"sim_cell": cell, "denoiser": {"seed": a.seed}}) if not n.optional
@@ -174,6 +201,8 @@ class _Demo:
         if drive is not None:  # its arm does not jump to where an episode begins
             drive.go_to(scene["q_start"])
         witness.restart()
+        if self._records:
+            _must(operator, "recorder/start")
         operator.instruct(instruction)
         faults, began_s = self._enable(operator), time.monotonic()
         last_s = began_s
@@ -190,6 +219,9 @@ class _Demo:
         result = EpisodeResult(scene["episode"], instruction, verdict.outcome, verdict.reason,
                                verdict.time_s, witness.chunks, faults)  # fmt: skip
         print(f"  {verdict.outcome}: {verdict.reason} ({verdict.time_s:.1f} s, {witness.chunks} chunks)", flush=True)
+        if self._records:
+            _must(operator, f"recorder/{verdict.outcome}")
+            _must(operator, "recorder/stop")
         self._keep(witness, result)
         return result
 
@@ -281,6 +313,12 @@ class _Demo:
     @staticmethod
     def _print_line(name: str, line: str) -> None:
         print(f"    [{name}] {line}", flush=True)
+
+
+def _must(operator, service: str) -> None:
+    answer = operator.trigger(service)
+    if not answer.ok:
+        raise TransportError(f"{service}: {answer.message}")
 
 
 def _padded(image: np.ndarray, height: int, width: int) -> np.ndarray:

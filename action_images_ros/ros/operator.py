@@ -59,6 +59,7 @@ class Operator:
         self.on_wait = on_wait
         self.verdict: CellVerdict | None = None
         self._texts: dict[str, Any] = {}
+        self._service_clients: dict[str, Any] = {}
         self.diagnostics: dict[str, dict[str, str]] = {}
         self._instruction = self.node.create_publisher(String, "instruction", qos.LATCHED)
         self.node.create_subscription(String, "sim_cell/verdict", self._on_verdict, qos.LATCHED)
@@ -113,14 +114,13 @@ class Operator:
 
     def call(self, kind: type, name: str, request: object) -> Any:
         """The response of any service."""
-        client: Any = self.node.create_client(kind, name)
-        try:
-            self.until(client.service_is_ready, f"the service {name}", _SERVICE_S)
-            future = client.call_async(request)
-            self.until(future.done, f"the answer of {name}", _SERVICE_S)
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        if name not in self._service_clients:
+            self._service_clients[name] = self.node.create_client(kind, name)
+        client: Any = self._service_clients[name]
+        self.until(client.service_is_ready, f"the service {name}", _SERVICE_S)
+        future = client.call_async(request)
+        self.until(future.done, f"the answer of {name}", _SERVICE_S)
+        return future.result()
 
     def active(self, report: str) -> bool:
         """Whether a node, by the name of its line in /diagnostics ("denoiser: generate"), is active."""

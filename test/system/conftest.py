@@ -33,3 +33,11 @@ def model_directory(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model")
     tiny_model(path)
     return path
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """A machine that other work occupies can keep several real processes from their deadlines: what fails is run once
+    more, and the report says RERUN."""
+    for item in items:
+        if Path(__file__).parent in Path(item.path).parents:
+            item.add_marker(pytest.mark.flaky(reruns=1))

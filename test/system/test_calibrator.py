@@ -63,7 +63,7 @@ class Desk:
         self._publisher.publish(self._kind.make(command, self._names))
 
         def there() -> bool:
-            return np.abs(self.q - q).max() < 0.02 and np.abs(self.dq).max() < 0.002
+            return self.q is not None and np.abs(self.q - q).max() < 0.02 and np.abs(self.dq).max() < 0.002
 
         self.operator.until(there, "the arm where it was guided to", POSE_S)
 

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from action_images_ros.recording.bag import Bag
+from action_images_ros.recording.cdr import read_text
+
 
 def demo(out, *words: str) -> subprocess.CompletedProcess:
     command = [
@@ -35,7 +38,13 @@ def test_the_arm_reaches_the_ball_that_it_is_told(tmp_path):
     assert "1 of 1 episodes succeeded" in done.stdout and "control loop: period error" in done.stdout
     for suffix in (".mp4", ".png"):
         assert (tmp_path / f"episode_00_success{suffix}").stat().st_size > 10_000
-    assert {p.stem for p in (tmp_path / "log").iterdir()} == {"sim_cell", "denoiser", "decoder", "controller"}
+    assert {p.stem for p in (tmp_path / "log").iterdir()} == {
+        "sim_cell", "denoiser", "decoder", "controller", "recorder", "console", "stop_button"
+    }  # fmt: skip
+    (recorded,) = (tmp_path / "recordings").iterdir()
+    with Bag(recorded) as bag:
+        marks = [json.loads(read_text(m.data))["mark"] for m in bag.messages(["/recorder/marks"])]
+        assert marks == ["success"] and "cell.yaml" in bag.attachments and not bag.torn
 
 
 def test_told_another_ball_it_goes_there_and_the_cell_says_no(tmp_path):

@@ -101,7 +101,7 @@ def test_an_expert_recorded_through_the_nodes_trains_on_what_a_policy_sees(cell_
         directory = answer(operator, "recorder/start")["directory"]
         operator.until(lambda: operator.enable().ok or not operator.trigger("reset").ok, "the controller", 30.0)
         operator.until(
-            lambda: operator.verdict.episode == scene["episode"] and operator.verdict.outcome != "pending",
+            lambda: (v := operator.verdict) and v.episode == scene["episode"] and v.outcome != "pending",
             "the verdict", 200.0,
         )  # fmt: skip
         answer(operator, f"recorder/{operator.verdict.outcome}")
