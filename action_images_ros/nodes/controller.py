@@ -127,6 +127,7 @@ class ControllerNode(ManagedNode):
         self._reader = JointStateReader(cell.arm.joints, cell.arm.fingers)
         self._frames = Synchroniser(cell.view_names, cell.sync.max_skew_s, cell.sync.max_age_s)
         self._inbox: queue.SimpleQueue = queue.SimpleQueue()
+        self._chunks: queue.SimpleQueue[ActionChunk] = queue.SimpleQueue()
         self._newest_state: RobotState | None = None
         self._output: ControlOutput | None = None
         self._committed_chunk: ActionChunk | None = None
@@ -228,11 +229,11 @@ class ControllerNode(ManagedNode):
             self._inbox.put(lambda _: self._controller.on_unreadable_chunk())
             self.get_logger().warning(f"targets refused: {error}", throttle_duration_sec=2.0)
             return
-        self._inbox.put(lambda now_s: self._take(chunk, now_s))
+        self._chunks.put(chunk)
 
-    def _take(self, chunk: ActionChunk, now_s: float) -> None:
+    def _take(self, chunk: ActionChunk) -> None:
         now_ns = self.now_ns()
-        verdict = self._controller.on_chunk(chunk, now_ns, now_s)
+        verdict = self._controller.on_chunk(chunk, now_ns, time.monotonic())
         unused = verdict.refusal in (Refusal.NOT_ENABLED, Refusal.BEFORE_ENABLE)
         word = "accepted" if verdict.accepted else "unused" if unused else "refused"
         told = {"stamp_ns": chunk.stamp_ns, "at_ns": now_ns, "verdict": word, "reason": verdict.reason}
@@ -258,8 +259,14 @@ class ControllerNode(ManagedNode):
         return response
 
     def _tick(self, now_s: float) -> None:
+        """Commands go out first; a chunk is planned in what is left of the period."""
         while not self._inbox.empty():
             self._inbox.get()(now_s)
+        self._move(now_s)
+        if not self._chunks.empty():
+            self._take(self._chunks.get())
+
+    def _move(self, now_s: float) -> None:
         now_ns = self.now_ns()
         before = None if self._output is None else self._output.state
         self._output = out = self._controller.tick(now_ns, now_s)
