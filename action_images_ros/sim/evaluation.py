@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
@@ -11,15 +11,14 @@ import numpy as np
 
 from ..errors import SimError
 from ..geometry import PinholeCamera
+from ..metrics.intervals import wilson
 from .cameras import view_names
 from .cell import SimCell, SimCellConfig
-from .episodes import episode_rng, sample_setting
+from .episodes import episode_rng, sample_seen_scene, sample_setting
 from .rollout import ChunkPolicy, Observer, ReplayPolicy, RolloutConfig, RolloutMode, RolloutResult, rollout
 from .scene import Scene
 from .split import Split
 from .tasks import Task, make_task
-
-_Z_95 = 1.959964
 
 
 class Column(Enum):
@@ -51,7 +50,8 @@ class PolicyConfig(Protocol):
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """episodes are numbered from 0; each depends on (seed, number, split) alone."""
+    """episodes are numbered from 0; each depends on (seed, number, split) and the cameras alone. cameras: of all
+    episodes, by view; None draws others for each episode."""
 
     task: str = "reach_target"
     episodes: int = 50
@@ -60,10 +60,16 @@ class EvalConfig:
     image_size: tuple[int, int] = (320, 240)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     columns: tuple[Column, ...] = tuple(Column)
+    cameras: Mapping[str, PinholeCamera] | None = None
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or not self.columns:
             raise SimError(f"episodes is {self.episodes}, columns {self.columns}; give at least one of each")
+        sizes = {c.image_size for c in (self.cameras or {}).values()}
+        if len(sizes) > 1:
+            raise SimError(f"all views are rendered at one size; the cameras have {sorted(sizes)}")
+        if sizes:
+            object.__setattr__(self, "image_size", sizes.pop())
 
 
 @dataclass(frozen=True)
@@ -87,19 +93,13 @@ class ColumnReport:
     reasons: dict[str, int]
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a proportion (Wilson 1927)."""
-    if not 0 <= successes <= n or n < 1:
-        raise SimError(f"{successes} successes of {n} trials is no proportion")
-    p, z2 = successes / n, _Z_95**2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z_95 / (1 + z2 / n) * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
-
-
 def setting(config: EvalConfig, task: Task, cell: SimCell, episode: int) -> tuple[Scene, dict[str, PinholeCamera]]:
     """Scene, canonically instructed, and cameras of one numbered episode."""
     rng = episode_rng(config.seed, episode, config.split)
+    if config.cameras is not None:
+        fixed = dict(config.cameras)
+        scene = sample_seen_scene(task, rng, config.split, cell.kinematics, fixed)
+        return scene.instructed(scene.target), fixed
     scene, cameras = sample_setting(task, rng, config.split, cell.kinematics, len(cell.config.views), config.image_size)
     return scene.instructed(scene.target), cameras
 
@@ -121,7 +121,10 @@ def evaluate(policy: ChunkPolicy, model: PolicyConfig, config: EvalConfig = Eval
     watchers: gives the observers of one episode, for videos.
     """
     task = make_task(config.task)
-    cell = SimCell(SimCellConfig(view_names(model.views), config.image_size, task.props))
+    views = view_names(model.views) if config.cameras is None else tuple(config.cameras)
+    if len(views) != model.views:
+        raise SimError(f"the cell has views {', '.join(views)}; the model takes {model.views}")
+    cell = SimCell(SimCellConfig(views, config.image_size, task.props))
     outcomes: list[EpisodeOutcome] = []
     for episode in range(config.episodes):
         scene, cameras = setting(config, task, cell, episode)

@@ -49,3 +49,33 @@ def test_report_table_and_videos_of_failures(model, tmp_path, capsys):
 def test_an_unknown_column_names_the_legal_ones(model):
     with pytest.raises(SimError, match="closed_loop"):
         run("--model", model, "--columns", "best_loop")
+
+
+def test_two_models_meet_on_the_same_episodes_of_a_given_cell(model, tmp_path, capsys):
+    """An untrained model against itself: episode by episode the same, and the cameras are those of the cell file."""
+    from pathlib import Path
+
+    cell = Path(__file__).resolve().parents[3] / "config" / "cell.yaml"
+    common = ("--model", model, "--engine", "torch", "--episodes", 2, "--timeout", 2, "--cell", cell)
+    assert run(*common, "--against", model, "--columns", "closed_loop", "replay", "--out", tmp_path) == 0
+    text = capsys.readouterr().out
+    report = json.loads((tmp_path / "eval.json").read_text())
+    assert report["cell"] == str(cell) and list(report["paired"]) == ["closed_loop"]
+    assert report["paired"]["closed_loop"] == {
+        "both": 0, "first_only": 0, "second_only": 0, "neither": 2, "difference": 0.0,
+        "interval_95": pytest.approx([-0.658, 0.658], abs=0.001), "mcnemar_p": 1.0}
+    keys = ("instruction", "outcome", "final_distance_m")
+    one, other = ([{k: e[k] for k in keys} for e in r["episodes"]] for r in (report, report["against"]))
+    assert one == other
+    assert "McNemar" in text and "p" in text.splitlines()[-2]
+
+
+def test_a_comparison_counts_who_won_where():
+    def report(outcomes):
+        return {"columns": {"closed_loop": {}, "replay": {}},
+                "episodes": [{"column": c, "outcome": o} for o in outcomes for c in ("closed_loop", "replay")]}
+
+    won, lost = "success", "failure"
+    paired = eval_cli.compare(report([won] * 12 + [lost] * 4), report([won] * 2 + [lost] * 14))["closed_loop"]
+    assert (paired["both"], paired["first_only"], paired["second_only"], paired["neither"]) == (2, 10, 0, 4)
+    assert paired["difference"] == 0.625 and paired["mcnemar_p"] == pytest.approx(2 / 2**10)

@@ -6,8 +6,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from action_images_ros.errors import SimError
-from action_images_ros.sim.evaluation import Column, EvalConfig, evaluate, misinstructed, wilson
+from action_images_ros.sim.evaluation import Column, EvalConfig, evaluate, misinstructed
 from action_images_ros.sim.rollout import ExpertPolicy, ReplayPolicy, RolloutConfig, RolloutMode, rollout
 from action_images_ros.sim.split import Split
 from action_images_ros.sim.tasks import Outcome
@@ -124,17 +123,6 @@ def test_wrong_instructions_are_judged_by_what_was_asked(cell, task, settings):
     assert asked.instruction in scene.wrong_instructions
     assert rollout(ExpertPolicy(task.expert(asked)), cell, task, asked).success
     assert not rollout(ExpertPolicy(task.expert(scene)), cell, task, asked).success
-
-
-@pytest.mark.parametrize(("successes", "n", "low", "high"), [
-    (5, 10, 0.2366, 0.7634), (0, 20, 0.0, 0.1611), (47, 50, 0.8378, 0.9794)])
-def test_wilson_interval(successes, n, low, high):
-    assert wilson(successes, n) == pytest.approx((low, high), abs=2e-4)
-
-
-def test_wilson_refuses_what_is_no_proportion():
-    with pytest.raises(SimError, match="3 successes of 2"):
-        wilson(3, 2)
 
 
 def test_video_shows_the_rollout(cell, task, settings, tmp_path):
