@@ -10,6 +10,8 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import action_images_ros
 from action_images_ros import cli
@@ -129,6 +131,52 @@ def test_run_installs_what_the_demo_extra_names(keywords):
     alone = names(re.search(r"--no-deps (.+)", script).group(1).replace('"', "").split())
     covered = set().union(*(names(keywords["extras_require"][extra]) for extra in extras)) | alone
     assert covered == names(keywords["extras_require"]["demo"])
+
+
+def locked(name):
+    """Name -> its (version, marker) lines of a lock file; asserts that each has hashes and nothing names an index."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    assert not re.search(r"://|^-|@ ", text, re.MULTILINE)
+    found = {}
+    for entry in re.split(r"\n(?=[a-z])", text.split("requirements/" + name + ".txt\n")[1].strip()):
+        line, *hashes = (part.strip(" \\") for part in entry.splitlines())
+        assert hashes and all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", text) for text in hashes), entry
+        requirement = Requirement(line)
+        (pin,) = requirement.specifier
+        assert pin.operator == "=="
+        found.setdefault(canonicalize_name(requirement.name), []).append((pin.version, requirement.marker))
+    return found
+
+
+@pytest.mark.parametrize(("name", "extras", "pythons"), [
+    ("demo", ("demo",), ("3.10", "3.11", "3.12", "3.13")),
+    ("deploy", ("deploy", "console", "sim", "recording"), ("3.10", "3.12")),
+])
+def test_lock_files_hold_what_setup_py_asks_for(keywords, name, extras, pythons):
+    pins = locked(name)
+    wanted = keywords["install_requires"] + [r for extra in extras for r in keywords["extras_require"][extra]]
+    for python in pythons:
+        place = {"python_version": python, "python_full_version": f"{python}.5", "sys_platform": "linux",
+                 "platform_machine": "x86_64", "extra": ""}
+        for requirement in map(Requirement, wanted):
+            if requirement.marker is not None and not requirement.marker.evaluate(place):
+                continue
+            here = [version for version, marker in pins[canonicalize_name(requirement.name)]
+                    if marker is None or marker.evaluate(place)]
+            assert len(here) == 1 and requirement.specifier.contains(here[0]), (requirement, here, "run `./run lock`")
+
+
+def test_a_locked_installation_refuses_what_has_no_lock_file(tmp_path):
+    import os
+    import shutil
+
+    shutil.copy(ROOT / "run", tmp_path / "run")
+    for value, said in (("1", "there is no lock file for 'test'"), ("yes", "ACTION_IMAGES_LOCKED=yes; legal: 0, 1")):
+        (tmp_path / "setup.py").touch(), (tmp_path / "setup.cfg").touch(), (tmp_path / "pyproject.toml").touch()
+        env = {**os.environ, "ACTION_IMAGES_LOCKED": value, "AMENT_PREFIX_PATH": ""}
+        refused = subprocess.run(["bash", str(tmp_path / "run"), "setup", "test"], capture_output=True, text=True, env=env)
+        assert refused.returncode == 2 and said in refused.stderr, refused.stderr
+        assert not (tmp_path / ".venv").exists()
 
 
 def test_run_explains_itself_and_refuses_unknown_commands():
