@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     where = Path(tempfile.mkdtemp(prefix="bench_recording_", dir=args.dir))
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     try:
-        cell = _cell(args, where)
+        cell = make_cell(args, where)
         results = [_record(args, cell, kind, where / f"r{i}") for i, kind in enumerate(kinds)]
         kills = [_kill(args, cell, where / f"k{i}") for i in range(args.kills)]
     finally:
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if exact and all(k.lost_s < 1.0 and not k.altered for k in kills) else 1
 
 
-def _cell(args: argparse.Namespace, where: Path) -> Path:
+def make_cell(args: argparse.Namespace, where: Path) -> Path:
     from ..cell import Calibration, Cell, View, WorkspaceBox
     from ..sim.cameras import sample_cameras
     from ..sim.split import Split

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from ..errors import ConfigError, DatasetError, one_of
 
 CODECS = ("h264", "lossless")
 _KEY_FRAMES = 10
+_PIPE_BYTES = 2**20
 
 
 class VideoWriter:
@@ -40,6 +43,8 @@ class VideoWriter:
         ]  # fmt: skip
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                          stderr=subprocess.PIPE)  # fmt: skip
+        assert self._process.stdin is not None, "it is a pipe"
+        _enlarge(self._process.stdin.fileno())
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -63,6 +68,12 @@ class VideoWriter:
         except BrokenPipeError:
             said = self._process.stderr.read().decode(errors="replace").strip()
             raise DatasetError(f"{self.path}: ffmpeg ended early: {said[-300:]}") from None
+
+
+def _enlarge(pipe: int) -> None:
+    """A picture fits into the pipe, so that encoders of several views work at the same time (Linux)."""
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _ffmpeg() -> str:

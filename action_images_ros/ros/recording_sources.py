@@ -96,7 +96,8 @@ class Arm:
 
 
 def pictures(cell: Cell, view: str) -> list[np.ndarray]:
-    """Rendered pictures of a cell with the noise of a sensor, so that compression has what it has in life."""
+    """A moving arm there and back, at 30 Hz and with the noise of a sensor, so that compression has what it has in
+    life; repeats without a jump."""
     from ..sim.cell import SimCell, SimCellConfig
     from ..sim.episodes import episode_rng
     from ..sim.split import Split
@@ -107,8 +108,11 @@ def pictures(cell: Cell, view: str) -> list[np.ndarray]:
     sim.place_cameras({view: camera})
     rng = episode_rng(0, 0, Split.TRAIN)
     sim.reset(make_task("reach_target").sample(rng, Split.TRAIN, sim.kinematics))
-    seen = sim.render(view).astype(np.float32)
-    noisy = [np.clip(seen + rng.normal(0, _NOISE_SD, seen.shape), 0, 255).astype(np.uint8) for _ in range(_PICTURES)]
+    seen, q = [], sim.q
+    for k in range(_PICTURES):
+        sim.teleport(q + 0.01 * k, sim.gripper_width_m)
+        seen.append(sim.render(view).astype(np.float32))
+    noisy = [np.clip(s + rng.normal(0, _NOISE_SD, s.shape), 0, 255).astype(np.uint8) for s in seen + seen[-2:0:-1]]
     return [np.ascontiguousarray(p) for p in noisy]
 
 
