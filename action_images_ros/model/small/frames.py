@@ -43,7 +43,12 @@ class FrameHeads(nn.Module):
         self.action = nn.Conv2d(frame_channels, 3, 3, padding=1)
         self.change = nn.Conv2d(frame_channels, pixel_channels, 1)
         self.gate = nn.Conv2d(frame_channels, pixel_channels // 3, 1)
-        for head in (self.action, self.change, self.gate):
+        wide = 2 * frame_channels
+        self.paint = nn.Sequential(nn.Conv2d(frame_channels, wide, 3, padding=1), nn.SiLU(),
+                                   nn.Conv2d(wide, wide, 3, padding=1), nn.SiLU())
+        self.colour = nn.Conv2d(wide, pixel_channels, 1)
+        self.mask = nn.Conv2d(wide, pixel_channels // 3, 1)
+        for head in (self.action, self.change, self.gate, self.colour, self.mask):
             start_at_zero(head)
         assert self.gate.bias is not None
         nn.init.constant_(self.gate.bias, _GATE_BIAS)
@@ -54,6 +59,7 @@ class FrameHeads(nn.Module):
         n, f = frames.shape[:2]
         y = (frames + self.share(x)[:, None]).flatten(0, 1)
         y = F.silu(self.norm(self.mix(F.silu(y))))
-        gate = torch.sigmoid(self.gate(y)).repeat_interleave(3, 1)
-        change = gate * (change.flatten(0, 1) + self.change(y))
+        painted = self.paint(y)
+        gate = torch.sigmoid(self.gate(y) + self.mask(painted)).repeat_interleave(3, 1)
+        change = gate * (change.flatten(0, 1) + self.change(y) + self.colour(painted))
         return self.action(y).unflatten(0, (n, f)), change.unflatten(0, (n, f))
