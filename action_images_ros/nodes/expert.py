@@ -1,6 +1,7 @@
 """The scripted expert of the simulated cell, as a node: it shows how a task is done, through the same controller.
 
-It knows the scene, as no policy does: it draws the scene of the cell's episode again from the same seed.
+It knows the scene, as no policy does: it draws the scene of the cell's episode again from the same seed, and is told
+where things have got to.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
-from std_msgs.msg import String
+from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from ..cell import Cell
 from ..control import Fr3Kinematics
-from ..errors import ConfigError, SimError, TransportError
+from ..errors import ConfigError, TransportError
 from ..ros import qos
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode
@@ -27,6 +28,7 @@ from ..ros.monitor import Level, Report
 from ..ros.parameters import parameter
 from ..ros.sim_stage import PolicyStage
 from ..sim.expert import Expert
+from ..sim.props import STATE_SIZE
 from ..sim.tasks import make_task
 from ..types import RobotState
 
@@ -52,7 +54,7 @@ class ExpertNode(ManagedNode):
         self._beat: Timer | None = None
         self._expert: Expert | None = None
         self._state: RobotState | None = None
-        self._episode, self._sent = -1, 0
+        self._episode, self._sent, self._seen = -1, 0, False
         self.diagnostics.add(self._report)
 
     def setup(self) -> None:
@@ -60,8 +62,6 @@ class ExpertNode(ManagedNode):
         if not p.cell:
             raise ConfigError("expert needs the parameter `cell`: the path of a cell file")
         self._cell, task = Cell.load(p.cell), make_task(p.task)
-        if task.exploration_m > 0:
-            raise SimError(f"task is {p.task!r}: no topic tells its expert what it moves; legal: reach_target")
         self._task, self._stage = task, PolicyStage(self._cell, task, p.split, p.seed, p.cell)
         self._sim, self._kinematics = self._stage.physics(), Fr3Kinematics()
         self._reader = JointStateReader(self._cell.arm.joints, self._cell.arm.fingers)
@@ -73,6 +73,7 @@ class ExpertNode(ManagedNode):
         self._inputs = [
             self.create_subscription(JointState, "/joint_states", self._on_joint_states, qos.STATE_IN),
             self.create_subscription(String, "sim_cell/verdict", self._on_verdict, qos.LATCHED),
+            self.create_subscription(Float64MultiArray, "sim_cell/things", self._on_things, qos.STATE),
         ]
         self._beat = self.create_timer(1.0 / self.parameters.rate_hz, self._show)
 
@@ -94,11 +95,16 @@ class ExpertNode(ManagedNode):
         if verdict["outcome"] != "pending":
             self._expert = None
         elif verdict["episode"] != self._episode:
-            self._episode = verdict["episode"]
+            self._episode, self._seen = verdict["episode"], False
             self._expert = self._task.expert(self._stage.draw(self._episode, self._sim))
 
+    def _on_things(self, msg: Float64MultiArray) -> None:
+        if self._expert is not None and msg.data[0] == self._episode:
+            self._expert = self._expert.seeing(np.array(msg.data[1:]).reshape(-1, STATE_SIZE))
+            self._seen = True
+
     def _show(self) -> None:
-        if self._expert is None or self._state is None:
+        if self._expert is None or self._state is None or not self._seen:
             return
         p, openness = self.parameters, float(np.clip(self._state.gripper_width_m / MAX_WIDTH_M, 0.0, 1.0))
         chunk = self._expert.chunk(self._kinematics.fk(self._state.q), openness, p.chunk_size, p.dt_s)

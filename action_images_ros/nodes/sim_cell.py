@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import String
+from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 
 from ..cell import Calibrated, Cell
@@ -43,6 +43,7 @@ from ..sim.tasks import Judge, Outcome, Verdict, make_task
 _TIMESTEP_S = 0.002
 _MAX_BEHIND_S = 0.1
 _VERDICT_PERIOD_S = 0.5
+_THINGS_PERIOD_S = 0.1
 _RESET_TIMEOUT_S = 5.0
 _SETTLE_S = 0.5
 
@@ -121,6 +122,7 @@ class SimCellNode(ManagedNode):
         self._infos = {v.name: self.create_publisher(CameraInfo, v.info_topic, qos.STATE) for v in views}
         self._states = self.create_publisher(JointState, "/joint_states", qos.STATE)
         self._verdicts = self.create_publisher(String, "sim_cell/verdict", qos.LATCHED)
+        self._things = self.create_publisher(Float64MultiArray, "sim_cell/things", qos.STATE)
 
     def _command(self, act: Callable[[float], None]) -> None:
         """Do it in the physics thread at the instant of its arrival; not while a new scene is being set up, when
@@ -131,7 +133,7 @@ class SimCellNode(ManagedNode):
     def start(self) -> None:
         p = self.parameters
         self._began_s = self._next_exposure_s = time.monotonic()
-        self._simulated_s, self._lost_s, self._verdict_s = 0.0, 0.0, 0.0
+        self._simulated_s, self._lost_s, self._verdict_s, self._things_s = 0.0, 0.0, 0.0, 0.0
         self._arrived: deque[tuple[float, Callable[[float], None]]] = deque()
         self._rates = {"joint_states": RateMonitor(), "images": RateMonitor(200)}
         self._rendering, self._dropped = Window(200), 0
@@ -190,6 +192,10 @@ class SimCellNode(ManagedNode):
             self._settling = None
         if self._judge is not None:
             self._judge_now(now_s)
+        if now_s - self._things_s >= _THINGS_PERIOD_S and self._things.get_subscription_count():
+            self._things_s = now_s
+            row = [float(self._episode), *self._sim.thing_states().ravel()]
+            self._things.publish(Float64MultiArray(data=row))
 
     def _advance(self, now_s: float) -> None:
         """Bring simulated time to real time; what is more than 0.1 s behind is given up and reported."""

@@ -102,6 +102,8 @@ INTERFACE = (
              "split"),
     Endpoint("sim_cell/truth", "std_msgs/msg/Float64MultiArray", ("sim_cell",), (OPERATOR,),
              "rows of ROS time, simulated time, q (7), dq (7): what an onlooker sees of the arm"),
+    Endpoint("sim_cell/things", "std_msgs/msg/Float64MultiArray", ("sim_cell",), (OPERATOR,),
+             "episode, then 8 numbers a thing on the table: for the demonstrator, never for a policy"),
     Endpoint("sim_cell/verdict", "std_msgs/msg/String", ("sim_cell",), (*_STEERING, "recorder"),
              "the simulated cell's own judgement, as JSON; latched"),
     Endpoint("recorder/command", "std_msgs/msg/String", (OPERATOR,), ("recorder",),
