@@ -119,9 +119,10 @@ def _second(bag, seen: dict[str, list[bytearray]], second: int, args: argparse.N
 def _convert(args: argparse.Namespace, cell: Path, bags: list[Path], video: str, workers: int, out: Path) -> Result:
     from ..cli.dataset import make_fk
     from ..recording.convert import ConvertConfig, convert
+    from ..recording.executors import Processes
 
     before, began_s = _cpu_s(), time.monotonic()
-    result = convert(bags, ConvertConfig(out, args.fps, video, workers), make_fk)
+    result = convert(bags, ConvertConfig(out, args.fps, video), make_fk, execute=Processes(workers))
     took_s, cpu_s = time.monotonic() - began_s, _cpu_s() - before
     recorded_s = sum(e.about["audit"]["duration_s"] for e in result.episodes)
     videos = list(out.glob("videos/*/*/*.mp4"))

@@ -2,6 +2,7 @@
 
   action-images dataset recordings --out data/my_cell                  every bag in recordings/
   action-images dataset bag1 bag2.mcap old.db3 --cell cell.yaml --out data/my_cell
+  action-images dataset droid_100 --map droid --calibrations K.json --out data/droid      another's LeRobot data set
 
 Run the same command again to go on after an interruption, or with more bags to add them. A bag that cannot be converted
 is named with the reason and left out as a whole; the exit status is then 1.
@@ -30,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-gap", type=float, default=0.5, metavar="S",
                         help="longest pause within an episode (%(default)s)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
+    parser.add_argument("--ray", metavar="ADDRESS", nargs="?", const="auto",
+                        help="run on the Ray cluster there (auto: the one that RAY_ADDRESS or this machine knows)")
+    parser.add_argument("--map", help="what the columns of another's LeRobot data set mean: droid, or a YAML file")
+    parser.add_argument("--calibrations", type=Path, metavar="JSON", help="of --map: K and poses by episode and view")
     parser.add_argument("--report", type=Path, help="HTML audit (default: OUT/report.html)")
     parser.add_argument("--no-report", action="store_true", help="leave the report out")
     parser.add_argument("--samples", type=int, default=6, help="episodes drawn in the report (%(default)s)")
@@ -40,17 +45,21 @@ def run(args: argparse.Namespace) -> int:
     from ..cell import Cell
     from ..recording.convert import ConvertConfig, Keep, convert, find_bags
     from ..recording.dataset_report import write_report
+    from ..recording.executors import Processes, RayCluster
+    from ..recording.lerobot_import import load_map
     from ..recording.recorded import ReadRules
 
     cell = Cell.load(args.cell) if args.cell else None
     rules = ReadRules(cell, " ".join(args.instruction.split()), args.max_gap)
-    config = ConvertConfig(args.out, args.fps, args.video, args.workers, args.validation, Keep(args.keep), rules)
+    config = ConvertConfig(args.out, args.fps, args.video, args.validation, Keep(args.keep), rules,
+                           load_map(args.map) if args.map else None, args.calibrations)  # fmt: skip
+    execute = RayCluster(args.ray) if args.ray else Processes(args.workers)
     began_s = time.monotonic()
 
     def progress(bag: Path, what: str, done: int, total: int) -> None:
         print(f"{done}/{total} {bag}: {what}", file=sys.stderr if args.json else sys.stdout, flush=True)
 
-    result = convert(find_bags(args.bags), config, make_fk, progress)
+    result = convert(find_bags(args.bags), config, make_fk, progress, execute)
     took_s = time.monotonic() - began_s
     report = None if args.no_report else (args.report or args.out / "report.html")
     if report is not None:

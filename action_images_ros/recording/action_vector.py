@@ -24,3 +24,9 @@ def poses(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse of `vectors`."""
     v = np.asarray(vectors, float)
     return np.stack([make(HAND_DOWN @ so3_exp(x[3:6]), x[:3]) for x in v]), v[:, 6]
+
+
+def contract() -> dict:
+    """JSON-able: what the numbers mean, for whoever reads a data set of them."""
+    return {"names": list(NAMES), "rotation": "base_R_tcp = HAND_DOWN exp(w)", "hand_down": HAND_DOWN.tolist(),
+            "meaning": "state of the next frame"}  # fmt: skip

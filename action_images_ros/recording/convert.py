@@ -1,13 +1,14 @@
-"""Bags -> one LeRobot data set: in several processes, resumable, and a broken bag never half in it."""
+"""Bags, and data sets of others, -> one LeRobot data set: in several processes, resumable, what is broken never half in
+it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,13 @@ from ..errors import ActionImagesError, DatasetError
 from . import action_vector
 from .bag import Bag
 from .bag_metadata import FILE_NAME
+from .executors import Executor, Processes
+from .lerobot_import import ImportMap, LeRobotSource
 from .lerobot_layout import Staged, write_dataset
+from .lerobot_read import is_dataset
 from .recorded import SOURCES, ReadRules, read_recording
 from .stage import DONE, EPISODE, StageRules, bag_key, stage
+from .stage_import import episode_key, stage_episode
 
 STAGING = ".episodes"
 _PLAN = "plan.json"
@@ -36,20 +41,21 @@ class Keep(str, Enum):
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    """fps 0: the rate of the slowest camera of the first bag. validation: share of bags held out, by the bag's name."""
+    """fps 0: the rate of the slowest camera of the first bag. validation: share of bags held out, by the bag's name.
+    map, calibrations: how data sets of others are read."""
 
     out: Path
     fps: float = 0.0
     video: str = "h264"
-    workers: int = 1
     validation: float = 0.1
     keep: Keep = Keep.ALL
     read: ReadRules = ReadRules()
+    map: ImportMap | None = None
+    calibrations: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or not 0 <= self.validation < 1 or not 0 <= self.fps <= 1000:
-            raise DatasetError(f"workers {self.workers} (>= 1), validation {self.validation} (0 to 1, 1 not included), "
-                               f"fps {self.fps} (0 to 1000)")  # fmt: skip
+        if not 0 <= self.validation < 1 or not 0 <= self.fps <= 1000:
+            raise DatasetError(f"validation {self.validation} (0 to 1, 1 not included), fps {self.fps} (0 to 1000)")
 
 
 @dataclass
@@ -66,10 +72,12 @@ class Converted:
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:
-    """Bags among paths and, where a path is a directory of bags, in it; sorted, each once. Nothing else is followed."""
+    """Bags and data sets among paths and, where a path is a directory of bags, in it; sorted, each once. Nothing else
+    is followed."""
     found: list[Path] = []
     for path in map(Path, paths):
-        inside = [p for p in sorted(path.iterdir()) if _is_bag(p)] if path.is_dir() and not _is_bag(path) else []
+        single = _is_bag(path) or is_dataset(path)
+        inside = [p for p in sorted(path.iterdir()) if _is_bag(p)] if path.is_dir() and not single else []
         found += inside or [path]
     return sorted({p.resolve(): p for p in found}.values())
 
@@ -80,8 +88,18 @@ def _is_bag(path: Path) -> bool:
     return path.is_dir() and ((path / FILE_NAME).exists() or any(path.glob("*.mcap")) or any(path.glob("*.db3")))
 
 
+@dataclass(frozen=True)
+class _Job:
+    """source: how it is named to the user; action(directory): makes the staged form, or raises."""
+
+    source: Path
+    key: str
+    action: Callable[[Path], object]
+
+
 def convert(bags: Sequence[Path], config: ConvertConfig, make_fk: MakeFk,
-            on_progress: Callable[[Path, str, int, int], None] = lambda *_: None) -> Converted:  # fmt: skip
+            on_progress: Callable[[Path, str, int, int], None] = lambda *_: None,
+            execute: Executor = Processes(1)) -> Converted:  # fmt: skip
     """Convert what is not converted yet, then write the data set of everything.
 
     make_fk: joints (7,) -> base_T_tcp, made in each process. on_progress(bag, what became of it, done, of).
@@ -89,28 +107,41 @@ def convert(bags: Sequence[Path], config: ConvertConfig, make_fk: MakeFk,
     """
     if not bags:
         raise DatasetError("no bag given; give bag directories, .mcap or .db3 files, or directories of them")
+    sources = [_source(b, config) for b in bags if is_dataset(b)]
+    bags = [b for b in bags if not is_dataset(b)]
     staging = config.out / STAGING
     staging.mkdir(parents=True, exist_ok=True)
-    fps = config.fps or _plan_fps(staging) or _common_rate(bags, config.read)
+    fps = config.fps or _plan_fps(staging) or (sources[0].fps if sources else _common_rate(bags, config.read))
     _claim(staging, config, fps)
     rules = StageRules(fps, config.video, 1, config.read)
-    keys = {bag: bag_key(bag) for bag in bags}
-    todo = [b for b in bags if not (staging / keys[b] / DONE).exists()]
-    result = Converted(0, fps, [], reused=len(bags) - len(todo))
-    jobs = [(b, staging / keys[b], rules, make_fk) for b in todo]
-    for count, (bag, problem) in enumerate(_run(jobs, config.workers), 1):
+    jobs = [_Job(b, bag_key(b), partial(_stage_bag, b, rules, make_fk)) for b in bags]
+    jobs += [_Job(Path(f"{s.root}#{k}"), episode_key(s, k), partial(stage_episode, s, k, rules=rules))
+             for s in sources for k in range(len(s))]  # fmt: skip
+    todo = [j for j in jobs if not (staging / j.key / DONE).exists()]
+    result = Converted(0, fps, [], reused=len(jobs) - len(todo))
+    for count, (source, problem) in enumerate(execute(_work, [(j, staging / j.key) for j in todo]), 1):
         if problem:
-            result.skipped[str(bag)] = problem
-        on_progress(bag, problem or "converted", count, len(todo))
-    _assemble(config, result, [b for b in bags if str(b) not in result.skipped], keys)
+            result.skipped[str(source)] = problem
+        on_progress(source, problem or "converted", count, len(todo))
+    _assemble(config, result, [j for j in jobs if str(j.source) not in result.skipped])
     return result
 
 
-def _assemble(config: ConvertConfig, result: Converted, bags: Sequence[Path], keys: dict[Path, str]) -> None:
+def _source(root: Path, config: ConvertConfig) -> LeRobotSource:
+    if config.map is None:
+        raise DatasetError(f"{root} is a LeRobot data set; say by --map what its columns mean (droid, or a file)")
+    return LeRobotSource(root, config.map, config.calibrations)
+
+
+def _stage_bag(bag: Path, rules: StageRules, make_fk: MakeFk, directory: Path) -> None:
+    stage(bag, directory, rules, make_fk())
+
+
+def _assemble(config: ConvertConfig, result: Converted, jobs: Sequence[_Job]) -> None:
     chosen: dict[bool, list[Staged]] = {False: [], True: []}
-    for bag in bags:
-        held_out = _held_out(bag, config.validation)
-        folders = [p.parent for p in sorted((config.out / STAGING / keys[bag]).glob(f"*/{EPISODE}"))]
+    for job in jobs:
+        held_out = _held_out(job.source, config.validation)
+        folders = [p.parent for p in sorted((config.out / STAGING / job.key).glob(f"*/{EPISODE}"))]
         for staged in (Staged(f, json.loads((f / EPISODE).read_text(encoding="utf-8"))) for f in folders):
             if _kept(staged.about["success"], config.keep):
                 chosen[held_out].append(staged)
@@ -121,7 +152,7 @@ def _assemble(config: ConvertConfig, result: Converted, bags: Sequence[Path], ke
     result.episodes = _of_one_shape([*chosen[False], *chosen[True]], result)
     if not result.episodes:
         why = "; ".join(f"{b}: {w}" for b, w in list(result.skipped.items())[:3])
-        raise DatasetError(f"no episode out of {len(bags) + len(result.skipped)} bags. {why}")
+        raise DatasetError(f"no episode out of {len(jobs) + len(result.skipped)} recordings. {why}")
     n, train = len(result.episodes), sum(e in chosen[False] for e in result.episodes)
     result.splits = {"train": f"0:{train}"} | ({"val": f"{train}:{n}"} if train < n else {})
     result.frames = write_dataset(config.out, result.episodes, result.splits, result.fps, config.video,
@@ -133,12 +164,14 @@ def _of_one_shape(episodes: list[Staged], result: Converted) -> list[Staged]:
     shape = None
     kept = []
     for e in episodes:
-        mine = {v: tuple(c["image_size"]) for v, c in e.about["calibration"].items()}
+        sizes = {v: tuple(c["image_size"]) for v, c in e.about["calibration"].items()}
+        mine = sizes, sorted(k for k in e.about["stats"] if "images" not in k)
         shape = shape or mine
         if mine == shape:
             kept.append(e)
         else:
-            result.skipped[e.about["bag"]] = f"views {mine} differ from the data set's {shape}; make another data set"
+            why = f"views and columns {mine} differ from the data set's {shape}; make another"
+            result.skipped[e.about["bag"]] = why
     return kept
 
 
@@ -161,8 +194,7 @@ def _contract(result: Converted, config: ConvertConfig) -> dict:
         "views": list(first["calibration"]),
         "base_frame": "fr3_link0",
         "tcp_frame": "fr3_hand_tcp",
-        "action": {"names": list(action_vector.NAMES), "rotation": "base_R_tcp = HAND_DOWN exp(w)",
-                   "hand_down": action_vector.HAND_DOWN.tolist(), "meaning": "state of the next frame"},
+        "action": action_vector.contract(),
         "control_sources": list(SOURCES),
         "splits": result.splits,
         "skipped": result.skipped,
@@ -179,7 +211,8 @@ def _claim(staging: Path, config: ConvertConfig, fps: float) -> None:
     cell = config.read.cell.to_yaml() if config.read.cell else ""
     want = {"fps": fps, "video": config.video, "instruction": config.read.instruction, "max_gap_s":
             config.read.max_gap_s, "min_s": config.read.min_s,
-            "cell_sha256": hashlib.sha256(cell.encode()).hexdigest()}  # fmt: skip
+            "cell_sha256": hashlib.sha256(cell.encode()).hexdigest(),
+            "map_sha256": hashlib.sha256(repr(config.map).encode()).hexdigest()}  # fmt: skip
     plan = staging / _PLAN
     if not plan.exists():
         plan.write_text(json.dumps(want))
@@ -205,21 +238,14 @@ def _common_rate(bags: Sequence[Path], rules: ReadRules) -> float:
     raise DatasetError(f"none of {len(bags)} bags can be read. {problems[0]}")
 
 
-def _run(jobs: list, workers: int) -> Iterator[tuple[Path, str]]:
-    if workers == 1 or len(jobs) <= 1:
-        yield from map(_work, jobs)
-        return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
-        yield from pool.imap_unordered(_work, jobs)
-
-
-def _work(job: tuple[Path, Path, StageRules, MakeFk]) -> tuple[Path, str]:
-    """The bag and what is wrong with it, "" where it was converted."""
-    bag, directory, rules, make_fk = job
+def _work(item: tuple[_Job, Path]) -> tuple[Path, str]:
+    """The source and what is wrong with it, "" where it was converted."""
+    job, directory = item
     try:
-        stage(bag, directory, rules, make_fk())
+        job.action(directory)
     except ActionImagesError as error:
-        return bag, " ".join(str(error).split())
+        return job.source, " ".join(str(error).split())
     except OSError as error:
-        raise DatasetError(f"{bag}: {error}; make room and run the same command again, it goes on there") from error
-    return bag, ""
+        text = f"{job.source}: {error}; make room and run the same command again, it goes on there"
+        raise DatasetError(text) from error
+    return job.source, ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,11 @@ _VECTORS = {
     "observation.joint_position": tuple(f"fr3_joint{i}" for i in range(1, 8)),
     "observation.joint_velocity": tuple(f"fr3_joint{i}" for i in range(1, 8)),
 }
+CONFIDENCE, ERROR = "label.confidence", "label.error_m"
 _SCALARS = {
-    "observation.stamp_ns": "int64", "control_source": "int64", "next.done": "bool", "next.success": "bool",
-    "timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64", "task_index": "int64",
+    CONFIDENCE: "float32", ERROR: "float32", "observation.stamp_ns": "int64", "control_source": "int64",
+    "next.done": "bool", "next.success": "bool", "timestamp": "float32", "frame_index": "int64",
+    "episode_index": "int64", "index": "int64", "task_index": "int64",
 }  # fmt: skip
 
 
@@ -51,8 +53,15 @@ def place(number: int) -> dict[str, int]:
     return {"chunk_index": number // _CHUNK, "file_index": number % _CHUNK}
 
 
-def features(views: Sequence[str], sizes: dict[str, tuple[int, int]], fps: float, codec: str) -> dict:
-    """As info.json describes them."""
+def _made_here(columns: Collection[str]) -> set[str]:
+    """Columns of a data set whose episodes come with these."""
+    return {*columns, "next.success", "timestamp", "frame_index", "episode_index", "index", "task_index"}
+
+
+def features(views: Sequence[str], sizes: dict[str, tuple[int, int]], fps: float, codec: str,
+             columns: Collection[str]) -> dict:  # fmt: skip
+    """As info.json describes them. columns: those that the episodes come with."""
+    there = _made_here(columns)
     out: dict[str, dict] = {}
     for view in views:
         width, height = sizes[view]
@@ -62,8 +71,8 @@ def features(views: Sequence[str], sizes: dict[str, tuple[int, int]], fps: float
                      "yuv420p" if codec == "h264" else "gbrp", "video.is_depth_map": False, "video.fps": int(fps),
                      "video.channels": 3, "has_audio": False},
         }  # fmt: skip
-    out |= {k: {"dtype": "float32", "shape": [len(n)], "names": list(n)} for k, n in _VECTORS.items()}
-    return out | {k: {"dtype": d, "shape": [1], "names": None} for k, d in _SCALARS.items()}
+    out |= {k: {"dtype": "float32", "shape": [len(n)], "names": list(n)} for k, n in _VECTORS.items() if k in there}
+    return out | {k: {"dtype": d, "shape": [1], "names": None} for k, d in _SCALARS.items() if k in there}
 
 
 def write_dataset(root: Path, episodes: Sequence[Staged], splits: dict[str, str], fps: float, codec: str,
@@ -83,7 +92,7 @@ def write_dataset(root: Path, episodes: Sequence[Staged], splits: dict[str, str]
     _clear_behind(root, len(episodes), views)
     _write_table(root / EPISODES, pa.Table.from_pylist(rows), pq)
     _write_table(root / TASKS, _tasks_table(tasks, pa), pq)
-    known = features(views, sizes, fps, codec)
+    known = features(views, sizes, fps, codec, episodes[0].columns())
     names = [k for k in known if k in episodes[0].about["stats"]]
     stats = {k: statistics.together([statistics.from_plain(e.about["stats"])[k] for e in episodes]) for k in names}
     write_whole(root / STATS, json.dumps(statistics.plain(stats), indent=1))
@@ -109,10 +118,11 @@ def _write_episode(root: Path, number: int, start: int, episode: Staged, tasks: 
     columns["episode_index"] = np.full(n, number)
     columns["task_index"] = np.full(n, tasks.index(about["instruction"]))
     arrays = {}
-    for key, names in _VECTORS.items():
+    there = _made_here(columns)
+    for key, names in ((k, n) for k, n in _VECTORS.items() if k in there):
         flat = pa.array(np.ascontiguousarray(columns[key]).reshape(-1), pa.float32())
         arrays[key] = pa.FixedSizeListArray.from_arrays(flat, len(names))
-    for key, kind in _SCALARS.items():
+    for key, kind in ((k, d) for k, d in _SCALARS.items() if k in there):
         arrays[key] = pa.array(columns[key].astype({"bool": bool}.get(kind, kind)))
     _write_table(root / DATA.format(**place(number)), pa.table(arrays), pq)
     row = {
@@ -121,6 +131,7 @@ def _write_episode(root: Path, number: int, start: int, episode: Staged, tasks: 
         "data/chunk_index": place(number)["chunk_index"], "data/file_index": place(number)["file_index"],
         "success": about["success"], "source_bag": about["bag"], "control_sources": about["sources"],
         "calibration": json.dumps(about["calibration"]), "cell": about["cell"],
+        "corrections": json.dumps(about.get("corrections", [])), "doubtful": json.dumps(about.get("doubtful", [])),
     }  # fmt: skip
     for view in views:
         key = f"observation.images.{view}"

@@ -12,13 +12,15 @@ import numpy as np
 from ..errors import ActionImagesError, DatasetError
 from ..geometry import PinholeCamera
 from . import action_vector
-from .lerobot_layout import CONTRACT, INFO, _arrow
+from .lerobot_layout import CONFIDENCE, CONTRACT, INFO, _arrow
 from .video import read_frames
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedEpisode:
-    """base_T_tcps (N, 4, 4), openness (N,), stamps_ns (N,) at `fps`; cameras by view; success as marked.
+    """base_T_tcps (N, 4, 4), openness (N,), stamps_ns (N,) at `fps`; cameras by view; success as marked; confidence
+    (N,) of labels, 1 where the arm itself said where it was; labelled: whether a model said it; calibration, cell: as
+    stored with the episode.
 
     frames(view): its pictures (H, W, 3) uint8 RGB, one after the other.
     """
@@ -32,6 +34,10 @@ class RecordedEpisode:
     stamps_ns: np.ndarray
     cameras: dict[str, PinholeCamera]
     videos: dict[str, Path]
+    confidence: np.ndarray
+    labelled: bool
+    calibration: dict
+    cell: str
 
     def frames(self, view: str) -> Iterator[np.ndarray]:
         return read_frames(self.videos[view])
@@ -60,6 +66,13 @@ def read_dataset(directory: Path, split: str = "") -> Iterator[RecordedEpisode]:
         raise DatasetError(f"{directory} is no complete data set ({' '.join(str(e).split())[:200]})") from e
 
 
+def least_confidence(directory: Path) -> float:
+    """Below it a label of this data set is not to be learnt from; 0 where the arm itself said where it was."""
+    path = Path(directory) / CONTRACT
+    contract = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return float(contract.get("labelled", {}).get("min_confidence", 0.0))
+
+
 def _range(info: dict, split: str, directory: Path) -> tuple[int, int]:
     if not split:
         return 0, int(info["total_episodes"])
@@ -80,8 +93,9 @@ def _require_contract(directory: Path) -> None:
 
 def _episode(directory: Path, info: dict, row: dict, pq) -> RecordedEpisode:
     file = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
-    table = pq.read_table(_inside(directory, info["data_path"].format(**file)),
-                          columns=["episode_index", "observation.state", "observation.stamp_ns"])  # fmt: skip
+    columns = ["episode_index", "observation.state", "observation.stamp_ns"]
+    columns += [CONFIDENCE] if CONFIDENCE in info["features"] else []
+    table = pq.read_table(_inside(directory, info["data_path"].format(**file)), columns=columns)
     mine = table.filter(np.asarray(table["episode_index"]) == row["episode_index"])
     state = np.array(mine["observation.state"].to_pylist(), float)
     if len(state) != row["length"] or state.shape[1:] != (7,):
@@ -100,7 +114,9 @@ def _episode(directory: Path, info: dict, row: dict, pq) -> RecordedEpisode:
         at = {"chunk_index": row[f"videos/{key}/chunk_index"], "file_index": row[f"videos/{key}/file_index"]}
         videos[view] = _inside(directory, info["video_path"].format(video_key=key, **at))
     return RecordedEpisode(row["episode_index"], row["tasks"][0], row.get("success") or "unknown", float(info["fps"]),
-                           poses, openness, np.asarray(mine["observation.stamp_ns"]), cameras, videos)  # fmt: skip
+                           poses, openness, np.asarray(mine["observation.stamp_ns"]), cameras, videos,
+                           np.asarray(mine[CONFIDENCE]) if CONFIDENCE in columns else np.ones(len(state)),
+                           CONFIDENCE in columns, calibration, row.get("cell") or "")  # fmt: skip
 
 
 def _inside(directory: Path, relative: str) -> Path:

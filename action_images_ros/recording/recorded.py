@@ -24,7 +24,7 @@ from .provenance import CELL_NAME
 from .recorder import MARKS_TOPIC, PROVENANCE_TOPIC
 
 MAX_WIDTH_M = 0.08
-SOURCES = ("unknown", "policy", "human", "expert")
+SOURCES = ("unknown", "policy", "human", "expert", "teleoperation")
 _JOINTS_TOPIC = "/joint_states"
 
 
@@ -51,7 +51,8 @@ class ReadRules:
 class Moments:
     """N matched sets of one instruction, in order.
 
-    stamps_ns (N, V) exposures, skew_s (N,); states at the oldest exposure of each; sources (N,) index into SOURCES.
+    stamps_ns (N, V) exposures, skew_s (N,); states at the oldest exposure of each, none where the recording has no
+    joint states; sources (N,) index into SOURCES.
     """
 
     instruction: str
@@ -81,9 +82,15 @@ class Recording:
 def read_recording(bag: Bag, rules: ReadRules = ReadRules()) -> Recording:
     """Everything but the pictures. Raises DatasetError (or another ActionImagesError) in one line for what is missing
     or does not fit."""
+    if _JOINTS_TOPIC not in bag.topics:
+        raise DatasetError(f"{bag.path} has no {_JOINTS_TOPIC}; record the arm's joint states too")
+    return _read(bag, rules, joints=(_JOINTS_TOPIC,))
+
+
+def _read(bag: Bag, rules: ReadRules, joints: tuple[str, ...]) -> Recording:
     cell = rules.cell or _cell_of(bag)
     topics = {v.name: _image_topic(bag, v) for v in cell.views}
-    history, texts = _slow_streams(bag, cell, rules)
+    history, texts = _slow_streams(bag, cell, rules, joints)
     stamps, skews, rates = _matched_sets(bag, cell, topics)
     if not len(stamps):
         raise DatasetError(
@@ -93,6 +100,13 @@ def read_recording(bag: Bag, rules: ReadRules = ReadRules()) -> Recording:
     if not episodes:
         raise DatasetError(f"{bag.path}: no piece of {rules.min_s:g} s or more; {'; '.join(notes)}")
     return Recording(cell, tuple(episodes), texts.success(), tuple(notes), topics, rates)
+
+
+def read_footage(bag: Bag, rules: ReadRules = ReadRules()) -> Recording:
+    """The same of a bag that may lack joint states: its episodes then have no states."""
+    if _JOINTS_TOPIC in bag.topics:
+        return read_recording(bag, rules)
+    return _read(bag, rules, joints=())
 
 
 def picture_of(message: Message, type_name: str) -> np.ndarray:
@@ -149,21 +163,22 @@ class _Texts:
         return Success.UNKNOWN
 
 
-def _slow_streams(bag: Bag, cell: Cell, rules: ReadRules) -> tuple[StateHistory, _Texts]:
-    if _JOINTS_TOPIC not in bag.topics:
-        raise DatasetError(f"{bag.path} has no {_JOINTS_TOPIC}; record the arm's joint states too")
+def _slow_streams(bag: Bag, cell: Cell, rules: ReadRules, joints: tuple[str, ...]
+                  ) -> tuple[StateHistory | None, _Texts]:  # fmt: skip
     named = {t: t.rsplit("/", 1)[-1] for t in bag.topics if bag.topics[t] == "std_msgs/msg/String"}
     kept = {t: n for t, n in named.items() if n in ("instruction", "control_source", "verdict") or t == MARKS_TOPIC}
-    reader, history, texts = JointStateReader(cell.arm.joints, cell.arm.fingers), None, _Texts(rules.instruction)
-    count = len(bag.times([_JOINTS_TOPIC])[_JOINTS_TOPIC])
+    reader, texts = JointStateReader(cell.arm.joints, cell.arm.fingers), _Texts(rules.instruction)
+    count = sum(map(len, bag.times(joints).values()))
     history = StateHistory(max(count, 1), max_gap_s=0.1)
-    for m in bag.messages([_JOINTS_TOPIC, *kept]):
+    for m in bag.messages([*joints, *kept]):
         if m.topic == _JOINTS_TOPIC:
             state = reader.read(read_joint_state(m.data))
             if state is not None:
                 history.add(state)
         else:
             _hear(texts, kept[m.topic], m)
+    if not joints:
+        return None, texts
     if history.newest is None:
         raise DatasetError(f"{bag.path}: no joint states with {reader.missing or ', '.join(cell.arm.joints)}")
     return history, texts
@@ -207,11 +222,12 @@ def _matched_sets(bag: Bag, cell: Cell, topics: dict[str, str]) -> tuple[np.ndar
     return np.array(stamps, np.int64).reshape(-1, len(topics)), np.array(skews), rates
 
 
-def _pieces(stamps: np.ndarray, skews: np.ndarray, history: StateHistory, texts: _Texts, rules: ReadRules
+def _pieces(stamps: np.ndarray, skews: np.ndarray, history: StateHistory | None, texts: _Texts, rules: ReadRules
             ) -> tuple[list[Moments], list[str]]:  # fmt: skip
     """Runs of sets with a known state, one instruction and no gap."""
     times = stamps.min(axis=1)
-    lookup = _states(history, times)
+    nobody = RobotState(np.zeros(7), np.zeros(7), 0.0, 0)
+    lookup = [nobody] * len(times) if history is None else _states(history, times)
     words = [texts.instruction_at(int(t)) for t in times]
     notes: list[str] = []
     pieces: list[tuple[slice, str]] = []
@@ -230,7 +246,7 @@ def _pieces(stamps: np.ndarray, skews: np.ndarray, history: StateHistory, texts:
     out = []
     for piece, word in pieces:
         sources = np.array([texts.source_at(int(t)) for t in times[piece]])
-        states = tuple(s for s in lookup[piece] if s is not None)
+        states = () if history is None else tuple(s for s in lookup[piece] if s is not None)
         out.append(Moments(word, stamps[piece], skews[piece], states, sources))
     return out, notes
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..cell import Cell
 from ..errors import DatasetError
+from ..geometry import PinholeCamera
 from . import action_vector, statistics
 from .bag import Bag
 from .recorded import SOURCES, Moments, ReadRules, Recording, Success, openness, pictures, read_recording, tcp_poses
@@ -61,10 +63,7 @@ def stage(bag_path: Path, directory: Path, rules: StageRules, fk: Callable[[np.n
 
     Raises DatasetError where the bag cannot be converted.
     """
-    partial = directory.with_name(f"{directory.name}.partial{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with whole(directory) as partial:
         with Bag(bag_path) as bag:
             recording = read_recording(bag, rules.read)
             picks = [grid(e.times_ns, rules.fps) for e in recording.episodes]
@@ -80,12 +79,22 @@ def stage(bag_path: Path, directory: Path, rules: StageRules, fk: Callable[[np.n
             stats = {k: statistics.of_values(v) for k, v in columns[number].items()} | seen[number]
             (folder / EPISODE).write_text(json.dumps(about | {"stats": statistics.plain(stats)}), encoding="utf-8")
         (partial / DONE).write_text(json.dumps(done), encoding="utf-8")
+    return done
+
+
+@contextlib.contextmanager
+def whole(directory: Path) -> Iterator[Path]:
+    """A place to write in, which becomes `directory` when nothing went wrong, and else is gone."""
+    partial = directory.with_name(f"{directory.name}.partial{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
         shutil.rmtree(directory, ignore_errors=True)
         os.replace(partial, directory)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return done
 
 
 def _columns(episode: Moments, pick: np.ndarray, fk: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
@@ -153,6 +162,7 @@ def _describe(bag_path: Path, recording: Recording, episode: Moments, pick: np.n
         "calibration": calibration_of(recording.cell),
         "cell": recording.cell.to_yaml(),
         "sources": sorted({SOURCES[s] for s in episode.sources}),
+        "corrections": corrections(episode.sources[pick]),
         "audit": {
             "duration_s": 1e-9 * float(times[-1] - times[0]),
             "sets": len(times),
@@ -168,21 +178,37 @@ def _describe(bag_path: Path, recording: Recording, episode: Moments, pick: np.n
     }
 
 
+def corrections(sources: np.ndarray) -> list[list[int]]:
+    """[first frame, behind the last] of every piece in which a human or a teleoperation took over from the policy.
+    sources (N,): index into SOURCES."""
+    names = [SOURCES[s] for s in sources]
+    edges = [0, *(k for k in range(1, len(names)) if names[k] != names[k - 1]), len(names)]
+    return [[a, b] for a, b in zip(edges[1:], edges[2:])
+            if names[a] in ("human", "teleoperation") and names[a - 1] == "policy"]  # fmt: skip
+
+
 def calibration_of(cell: Cell) -> dict:
     """By view, JSON-able: K (3, 3), distortion, image_size, base_T_camera (4, 4), serial, date, method,
     reproj_rms_px."""
     return {
-        v.name: {
-            "K": v.camera.K.tolist(),
-            "distortion": None if v.camera.distortion is None else list(map(float, v.camera.distortion)),
-            "image_size": list(v.camera.image_size),
-            "base_T_camera": v.camera.base_T_camera.tolist(),
+        v.name: geometry_of(v.camera)
+        | {
             "serial": v.serial,
             "date": v.calibration.date,
             "method": v.calibration.method,
             "reproj_rms_px": v.calibration.reproj_rms_px,
         }
         for v in cell.views
+    }
+
+
+def geometry_of(camera: PinholeCamera) -> dict:
+    """JSON-able: K, distortion, image_size, base_T_camera."""
+    return {
+        "K": camera.K.tolist(),
+        "distortion": None if camera.distortion is None else list(map(float, camera.distortion)),
+        "image_size": list(camera.image_size),
+        "base_T_camera": camera.base_T_camera.tolist(),
     }
 
 

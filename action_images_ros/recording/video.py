@@ -84,6 +84,24 @@ def _ffmpeg() -> str:
     return imageio_ffmpeg.get_ffmpeg_exe()
 
 
+def read_part(path: Path, size: tuple[int, int], first_s: float, count: int) -> Iterator[np.ndarray]:
+    """`count` frames (H, W, 3) uint8 RGB from a time on, of any video that ffmpeg reads (AV1 too). Raises DatasetError
+    where there are fewer."""
+    command = [_ffmpeg(), "-loglevel", "error", "-ss", f"{max(first_s, 0.0):.6f}", "-i", str(path), "-frames:v",
+               str(count), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]  # fmt: skip
+    length = 3 * size[0] * size[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None, "it is a pipe"
+        try:
+            for k in range(count):
+                data = process.stdout.read(length)
+                if len(data) < length:
+                    raise DatasetError(f"{path}: {k} of {count} frames of {size[0]}x{size[1]} from {first_s:.2f} s on")
+                yield np.frombuffer(data, np.uint8).reshape(size[1], size[0], 3)
+        finally:
+            process.kill()
+
+
 def read_frames(path: Path) -> Iterator[np.ndarray]:
     """Every frame of a video, (H, W, 3) uint8 RGB. Raises DatasetError where it cannot be opened."""
     capture = cv2.VideoCapture(str(path))

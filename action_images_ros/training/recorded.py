@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,26 +10,30 @@ import numpy as np
 from ..errors import DatasetError
 from ..model.config import ModelConfig
 from ..model.frames import model_camera, model_image
-from ..recording.lerobot_read import RecordedEpisode, read_dataset
+from ..recording.lerobot_read import RecordedEpisode, least_confidence, read_dataset
 from .data import Episode
 
 _RATE_TOLERANCE = 0.02
 
 
-def recorded_episodes(directory: Path, config: ModelConfig, split: str = "", limit: int | None = None) -> list[Episode]:
+def recorded_episodes(directory: Path, config: ModelConfig, split: str = "", limit: int | None = None,
+                      min_confidence: float | None = None) -> list[Episode]:  # fmt: skip
     """Episodes of a data set of `action-images dataset`, at the model's rate and image size, without marked failures.
 
     A recording at k times the model's rate gives k episodes, each beginning a frame later: every frame is a start.
-    Raises DatasetError where the rates or the views do not fit the model.
+    Of a data set of `action-images label`, no chunk contains a frame whose label is less sure than min_confidence
+    (None: as the data set says). Raises DatasetError where the rates or the views do not fit the model.
     """
+    least = least_confidence(directory) if min_confidence is None else min_confidence
     out: list[Episode] = []
     for recorded in read_dataset(directory, split):
         if recorded.success != "failure":
-            out += _episodes(recorded, config)
+            out += _episodes(recorded, config, least)
         if limit is not None and len(out) >= limit:
             return out[:limit]
     if not out:
-        raise DatasetError(f"{directory}: no episode of split {split or 'all'} that is not marked as a failure")
+        raise DatasetError(f"{directory}: no episode of split {split or 'all'} that is not marked as a failure and "
+                           f"has {config.chunk_size} action steps in a row that are sure enough")  # fmt: skip
     return out
 
 
@@ -43,7 +48,7 @@ def frame_stride(fps: float, dt_s: float) -> int:
     return round(stride)
 
 
-def _episodes(recorded: RecordedEpisode, config: ModelConfig) -> list[Episode]:
+def _episodes(recorded: RecordedEpisode, config: ModelConfig, min_confidence: float) -> list[Episode]:
     stride = frame_stride(recorded.fps, config.dt_s)
     if len(recorded.cameras) != config.views:
         raise DatasetError(
@@ -60,7 +65,19 @@ def _episodes(recorded: RecordedEpisode, config: ModelConfig) -> list[Episode]:
     images = np.stack(seen, axis=1)
     cameras = tuple(model_camera(c, config.image_size) for c in recorded.cameras.values())
     words = (recorded.instruction,)
-    return [
+    every = [
         Episode(images[k::stride], recorded.base_T_tcps[k::stride], recorded.openness[k::stride], cameras, words)
         for k in range(min(stride, n))
     ]
+    sure = [recorded.confidence[k::stride] >= min_confidence for k in range(len(every))]
+    return [piece for episode, good in zip(every, sure) for piece in _sure(episode, good, config.chunk_size)]
+
+
+def _sure(episode: Episode, good: np.ndarray, chunk_size: int) -> list[Episode]:
+    """The runs of frames with a sure label that hold a whole chunk; all of it where every label is."""
+    if good.all():
+        return [episode]
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], good, [0]])))
+    runs = [slice(a, b) for a, b in zip(edges[::2], edges[1::2]) if b - a >= chunk_size]
+    return [replace(episode, images=episode.images[r], base_T_tcps=episode.base_T_tcps[r],
+                    openness=episode.openness[r], cut=r.stop < len(good)) for r in runs]  # fmt: skip

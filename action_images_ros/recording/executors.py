@@ -1,0 +1,58 @@
+"""Where conversions run: here, in processes of this machine, or on a Ray cluster that is there already."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from ..errors import ConfigError, DatasetError
+
+
+class Executor(Protocol):
+    """work(job) for every job, in any order; jobs, results and the function must be picklable."""
+
+    def __call__(self, work: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]: ...
+
+
+class Processes:
+    """count: of this machine; 1 is this process itself."""
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ConfigError(f"workers is {count}; at least 1 is needed")
+        self._count = count
+
+    def __call__(self, work: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
+        if self._count == 1 or len(jobs) <= 1:
+            yield from map(work, jobs)
+            return
+        with multiprocessing.get_context("spawn").Pool(min(self._count, len(jobs))) as pool:
+            yield from pool.imap_unordered(work, jobs)
+
+
+class RayCluster:
+    """address: `auto` or host:port of a running cluster, whose machines must see the same files by the same names.
+
+    Raises ConfigError where ray is not installed, DatasetError where no cluster answers.
+    """
+
+    def __init__(self, address: str, cpus: float = 1.0) -> None:
+        try:
+            import ray
+        except ImportError as e:
+            raise ConfigError("a Ray cluster needs ray, the cluster's version: pip install 'ray==...'") from e
+        self._ray, self._cpus = ray, cpus
+        try:
+            if not ray.is_initialized():
+                ray.init(address=address, log_to_driver=False)
+        except Exception as e:  # noqa: BLE001 - Ray has many kinds
+            raise DatasetError(f"no Ray cluster answers at {address!r} ({' '.join(str(e).split())[:160]}); start one "
+                               "with `ray start --head`, or use --workers") from e  # fmt: skip
+
+    def __call__(self, work: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
+        remote = self._ray.remote(num_cpus=self._cpus)(work)
+        waiting = [remote.remote(job) for job in jobs]
+        while waiting:
+            done, waiting = self._ray.wait(waiting)
+            yield self._ray.get(done[0])
