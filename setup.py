@@ -74,6 +74,8 @@ EXTRAS = {
         "diffusers>=0.35",
         "transformers>=4.50",
         "accelerate>=1.0",
+        "peft>=0.17",
+        "tensorboard>=2.18",
         "onnx>=1.18",
         "onnxscript>=0.5",
     ],

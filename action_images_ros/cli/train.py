@@ -1,108 +1,167 @@
-"""`action-images train`: episodes -> a model directory."""
+"""`action-images train`: episodes -> a model directory. One process, or several: `accelerate launch -m
+action_images_ros.cli train ...`."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import time
 from pathlib import Path
 
-HELP = "train a denoiser on collected episodes"
+HELP = "train a denoiser on collected or recorded episodes"
+_SIZES = ("width", "channels", "blocks", "heads", "frame_channels")
+_WINDOWS, _SHOWN = 64, 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, required=True, help="directory of episode shards (action-images sim collect)"
-    )
-    parser.add_argument("--validation", type=Path, help="directory of held-out episode shards")
+    parser.add_argument("--data", type=Path, required=True,
+                        help="episode shards (action-images sim collect) or a data set (action-images dataset)")
+    parser.add_argument("--validation", type=Path, help="held-out shards, or a data set, whose split val is taken")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
-    parser.add_argument(
-        "--samples", type=int, default=40_000, help="canvases until the learning rate is zero (%(default)s)"
-    )
-    parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="the same as a time budget; whichever comes first"
-    )
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=6e-4)
-    parser.add_argument(
-        "--mode-mix", default="policy=0.6,joint=0.2,world=0.1,label=0.1", help="share of each mode (%(default)s)"
-    )
-    parser.add_argument("--config", type=Path, metavar="MODEL_DIR",
-                        help="directory whose config.json, VAE and text encoder to train with (any denoiser), "
-                             "instead of the small one in the sizes below")
-    parser.add_argument("--width", type=int, default=192)
-    parser.add_argument("--channels", type=int, default=64)
-    parser.add_argument("--blocks", type=int, default=5)
-    parser.add_argument("--heads", type=int, default=3)
-    parser.add_argument("--frame-channels", type=int, default=32, help="of each future frame on its own (%(default)s)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--samples", type=int, default=40_000,
+                        help="canvases until the learning rate is zero (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=float("inf"),
+                        help="the same as a time budget; whichever comes first")
+    parser.add_argument("--mode-mix", default="policy=0.6,joint=0.2,world=0.1,label=0.1",
+                        help="share of each mode (%(default)s)")
     parser.add_argument("--episodes", type=int, help="read at most this many episodes")
-    parser.add_argument(
-        "--every", type=int, default=2_000, help="samples between validations and checkpoints (%(default)s)"
-    )
+    parser.add_argument("--every", type=int, default=2_000,
+                        help="samples between validations and checkpoints (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start-from", type=Path, help="model directory whose weights to train on")
-    parser.add_argument("--distil", type=Path, metavar="TEACHER",
-                        help="model directory: train its weights on to need fewer denoising steps")
-    parser.add_argument("--student-steps", type=int, default=1, help="of the distilled model (%(default)s)")
-    parser.add_argument("--teacher-steps", type=int, default=4, help="of the teacher, a multiple (%(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on where the checkpoint in --out left off")
+    _add_model(parser.add_argument_group("what is trained"))
+    _add_optimisation(parser.add_argument_group("how"))
+    _add_augmentation(parser.add_argument_group("augmentation, calibrated"))
+
+
+def _add_model(group) -> None:
+    group.add_argument("--start-from", type=Path, metavar="MODEL_DIR",
+                       help="train its weights on; also gives config, VAE and text encoder unless --config does")
+    group.add_argument("--lora-rank", type=int, default=0,
+                       help="train low-rank adapters of --start-from only; the model written has them merged")
+    group.add_argument("--lora-alpha", type=float, default=0.0, help="scale of the adapters (the rank)")
+    group.add_argument("--config", type=Path, metavar="MODEL_DIR",
+                       help="directory whose config.json, VAE and text encoder to train with (any denoiser)")
+    for name in _SIZES:
+        group.add_argument("--" + name.replace("_", "-"), type=int, help="size of the small denoiser")
+    group.add_argument("--distil", type=Path, metavar="TEACHER",
+                       help="model directory: train its weights on to need fewer denoising steps")
+    group.add_argument("--student-steps", type=int, default=1, help="of the distilled model (%(default)s)")
+    group.add_argument("--teacher-steps", type=int, default=4, help="of the teacher, a multiple (%(default)s)")
+
+
+def _add_optimisation(group) -> None:
+    group.add_argument("--batch-size", type=int, default=16, help="canvases a step, of all processes (%(default)s)")
+    group.add_argument("--accumulate", type=int, default=1, help="parts in which a process makes its share")
+    group.add_argument("--learning-rate", type=float, default=6e-4, help="(%(default)s)")
+    group.add_argument("--warmup-samples", type=int, default=2_000, help="(%(default)s)")
+    group.add_argument("--average-decay", type=float, default=0.998, help="of the averaged weights (%(default)s)")
+    group.add_argument("--arithmetic", choices=["bf16", "f32"], default="bf16", help="(%(default)s)")
+    group.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, more time")
+    group.add_argument("--sharded", action="store_true", help="weights in shards over all processes (FSDP)")
+    group.add_argument("--threads", type=int, help="of each process (all, shared)")
+    group.add_argument("--track", choices=["none", "tensorboard", "trackio"], default="none",
+                       help="beside log.jsonl and curve.png (%(default)s)")
+
+
+def _add_augmentation(group) -> None:
+    from ..training.augment import Augment
+
+    plain = Augment()
+    group.add_argument("--mirror", type=float, default=plain.mirror, metavar="SHARE",
+                       help="of windows in which the whole cell is mirrored (%(default)s)")
+    group.add_argument("--crop", type=float, default=plain.crop, help="largest part of a side cut away (%(default)s)")
+    group.add_argument("--turn-deg", type=float, default=plain.turn_deg,
+                       help="largest turn of a camera about its centre (%(default)s)")
+    group.add_argument("--brightness", type=float, default=plain.brightness, help="largest change (%(default)s)")
+    group.add_argument("--contrast", type=float, default=plain.contrast, help="largest change (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
+    try:
+        import torch
 
-    from ..training.data import CanvasSource, load_episodes
+        from ..training.data import CanvasSource, load_episodes
+    except ModuleNotFoundError as e:
+        from ..errors import ConfigError
 
-    torch.set_num_threads(args.threads)
+        raise ConfigError(f"training needs {e.name}: pip install 'action_images_ros[train]'") from e
+
+    threads = args.threads or max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    torch.set_num_threads(threads)
     trainer = _trainer(args)
-    source, model = trainer.source, trainer.model_config
-    files = args.config or args.distil
+    model = trainer.model_config
     held_out = None
     if args.validation:
-        held_out = CanvasSource(load_episodes(args.validation, None, model, "val"), model, files)
-    size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
-    print(
-        f"{len(source.episodes)} episodes, {size:.1f} M parameters, {args.threads} threads, modes {args.mode_mix}",
-        flush=True,
-    )
-    last = time.monotonic()
-    began, first = time.monotonic(), trainer.samples
+        held_out = CanvasSource(load_episodes(args.validation, None, model, "val"), model, _files(args))
+    if trainer.is_main:
+        print(_title(trainer, threads, args.mode_mix), flush=True)
+    trainer.run(_Course(trainer), lambda averaged: _validate(averaged, held_out, trainer), args.every)
+    if trainer.is_main:
+        _draw_course(args.out)
+        print(f"wrote {args.out}: weights, config.json, log.jsonl, curve.png")
+    return 0
 
-    def show(progress) -> None:
-        nonlocal last
-        if time.monotonic() - last < 20 and progress.share < 1:
+
+def _title(trainer, threads: int, mix: str) -> str:
+    every = sum(p.numel() for p in trainer.model.parameters()) / 1e6
+    trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) / 1e6
+    world = trainer.accelerator.num_processes
+    what = f"{every:.1f} M parameters" if trained == every else f"{trained:.2f} M of {every:.1f} M parameters trained"
+    return (f"{len(trainer.source.episodes)} episodes, {what}, {world} process{'es' * (world > 1)} of {threads} "
+            f"threads on {trainer.accelerator.device}, modes {mix}")
+
+
+class _Course:
+    """Prints how far it is, every 20 s."""
+
+    def __init__(self, trainer) -> None:
+        self._began = self._last = time.monotonic()
+        self._first = trainer.samples
+
+    def __call__(self, progress) -> None:
+        now = time.monotonic()
+        if now - self._last < 20 and progress.share < 1:
             return
-        last = time.monotonic()
+        self._last = now
         losses = " ".join(f"{k} {v:.4f}" for k, v in progress.losses.items())
-        rate = (progress.samples - first) / (last - began)
+        rate = (progress.samples - self._first) / (now - self._began)
         print(f"{progress.share:6.1%}  {progress.samples:7d} samples  {rate:5.1f}/s  {losses}", flush=True)
 
-    def validate(averaged) -> dict[str, float]:
-        if held_out is None:
-            return {}
-        from ..training.validate import chunk_errors, first_windows, random_windows
 
-        summary = chunk_errors(averaged, held_out, random_windows(held_out, 64, seed=1), seed=1).summary(hit_m=0.03)
-        first = chunk_errors(averaged, held_out, first_windows(held_out, 64), seed=1).summary(hit_m=0.03)
-        summary |= {"val_first_mm": first["val_last_mm"], "val_first_hit": first["val_last_hit"]}
-        print("  held out: " + "  ".join(f"{k} {v:.3g}" for k, v in summary.items()), flush=True)
-        return summary
+def _validate(averaged, held_out, trainer) -> dict[str, float]:
+    """Errors of chunks of held-out windows, and a picture of some in OUT/samples."""
+    if held_out is None:
+        return {}
+    import cv2
 
-    trainer.run(show, validate, args.every)
-    _draw_course(args.out)
-    print(f"wrote {args.out}: weights, config.json, log.jsonl, curve.png")
-    return 0
+    from ..training.validate import chunk_errors, first_windows, random_windows, sample_sheet, sampled_chunks
+
+    averaged.to(trainer.accelerator.device)
+    anywhere, beginnings = random_windows(held_out, _WINDOWS, seed=1), first_windows(held_out, _WINDOWS)
+    summary = chunk_errors(averaged, held_out, anywhere, seed=1).summary(hit_m=0.03)
+    first = chunk_errors(averaged, held_out, beginnings, seed=1).summary(hit_m=0.03)
+    summary |= {"val_first_mm": first["val_last_mm"], "val_first_hit": first["val_last_hit"]}
+    folder = trainer.out / "samples"
+    folder.mkdir(exist_ok=True)
+    sheet = sample_sheet(sampled_chunks(averaged, held_out, beginnings[:_SHOWN], seed=1))
+    cv2.imwrite(str(folder / f"{trainer.samples:08d}.png"), sheet[..., ::-1])
+    print("  held out: " + "  ".join(f"{k} {v:.3g}" for k, v in summary.items()), flush=True)
+    return summary
 
 
 def _trainer(args: argparse.Namespace):
     """The run that the arguments describe, ready to go."""
     from ..errors import ConfigError
     from ..model.factory import copy_frozen_parts
+    from ..training.augment import Augment
     from ..training.data import CanvasSource, load_episodes
-    from ..training.loop import TrainConfig, Trainer
+    from ..training.loop import Arithmetic, TrainConfig, Trainer
+    from ..training.lora import LoraSettings
     from ..training.loss import LossConfig
+    from ..training.sharing import Sharing
 
     try:
         mix = {k: float(v) for k, v in (item.split("=") for item in args.mode_mix.split(","))}
@@ -110,22 +169,34 @@ def _trainer(args: argparse.Namespace):
         raise ConfigError(f"--mode-mix is {args.mode_mix!r}; expected like policy=0.7,joint=0.3") from None
     if args.distil and (args.config or args.start_from):
         raise ConfigError("--distil takes sizes and weights from the teacher; leave out --config and --start-from")
-    model, files, start = _model_config(args, tuple(mix)), args.config or args.distil, args.start_from or args.distil
-    config = TrainConfig(samples=args.samples, minutes=args.minutes, batch_size=args.batch_size,
-                         learning_rate=args.learning_rate, seed=args.seed, mode_mix=mix,
-                         loss=LossConfig(shift=model.sampler.shift))
+    model, files = _model_config(args, tuple(mix)), _files(args)
+    config = TrainConfig(
+        samples=args.samples, minutes=args.minutes, batch_size=args.batch_size, accumulate=args.accumulate,
+        learning_rate=args.learning_rate, warmup_samples=args.warmup_samples, average_decay=args.average_decay,
+        seed=args.seed, mode_mix=mix, loss=LossConfig(shift=model.sampler.shift),
+        arithmetic=Arithmetic(args.arithmetic), recompute=args.recompute,
+        sharing=Sharing.SHARDED if args.sharded else Sharing.REPLICATED,
+        lora=LoraSettings(args.lora_rank, args.lora_alpha),
+        augment=Augment(mirror=args.mirror, crop=args.crop, turn_deg=args.turn_deg, brightness=args.brightness,
+                        contrast=args.contrast))  # fmt: skip
     source = CanvasSource(load_episodes(args.data, args.episodes, model), model, files)
     loss = _distillation(args, config.loss) if args.distil else None
-    trainer = Trainer(source, model, config, args.out, time.monotonic, loss)
-    if files:
+    start = args.start_from or args.distil
+    trainer = Trainer(source, model, config, args.out, time.monotonic, loss, start,
+                      "" if args.track == "none" else args.track)
+    if files and trainer.is_main:
         copy_frozen_parts(files, args.out)
-    if start:
-        new = trainer.start_from(start)
-        if new:
-            print(f"{len(new)} parameters are not in {start} and start anew: {', '.join(new[:4])} ...")
+    if trainer.new_names and trainer.is_main:
+        names = ", ".join(trainer.new_names[:4])
+        print(f"{len(trainer.new_names)} parameters are not in {start} and start anew: {names} ...")
     if args.resume:
         trainer.resume()
     return trainer
+
+
+def _files(args: argparse.Namespace) -> Path | None:
+    """Where configuration, VAE and text encoder come from."""
+    return args.config or args.distil or args.start_from
 
 
 def _distillation(args: argparse.Namespace, loss):
@@ -139,8 +210,6 @@ def _distillation(args: argparse.Namespace, loss):
 
 
 def _draw_course(out: Path) -> None:
-    import json
-
     import cv2
 
     from ..pictures.curve import training_curve
@@ -150,13 +219,16 @@ def _draw_course(out: Path) -> None:
 
 
 def _model_config(args: argparse.Namespace, modes: tuple[str, ...]):
+    """That of the files, or the default one; sizes that are given replace its own."""
+    from ..errors import ConfigError
     from ..model.config import ConvCanvasConfig, ModelConfig
 
+    files = _files(args)
+    model = ModelConfig.load(files) if files else ModelConfig(conv_canvas=ConvCanvasConfig(frame_channels=32))
+    sizes = {name: getattr(args, name) for name in _SIZES if getattr(args, name) is not None}
+    if sizes and model.denoiser != "conv_canvas":
+        raise ConfigError(f"{', '.join(sizes)} are sizes of the small denoiser; {files} has {model.denoiser}")
     if args.distil:
-        teacher = ModelConfig.load(args.distil)
-        sampler = dataclasses.replace(teacher.sampler, denoising_steps=args.student_steps)
-        return dataclasses.replace(teacher, modes=modes, sampler=sampler)
-    if args.config:
-        return dataclasses.replace(ModelConfig.load(args.config), modes=modes)
-    size = ConvCanvasConfig(args.width, args.channels, args.blocks, args.heads, frame_channels=args.frame_channels)
-    return ModelConfig(modes=modes, conv_canvas=size)
+        model = dataclasses.replace(
+            model, sampler=dataclasses.replace(model.sampler, denoising_steps=args.student_steps))
+    return dataclasses.replace(model, modes=modes, conv_canvas=dataclasses.replace(model.conv_canvas, **sizes))

@@ -24,6 +24,7 @@ from ..model.text import make_text_encoder
 from ..recording.lerobot_read import is_dataset
 from ..sim.expert import Expert
 from ..sim.relabel import Choice, choices
+from .augment import Augment, Scene
 
 _FEATURES_BYTES = 512 * 2**20
 
@@ -34,7 +35,9 @@ class Episode:
     size; instructions: paraphrases of one meaning; choices: all that could have been asked for, where that is known.
 
     Of tasks that move things also: things (N, O, 8), the states of the objects, and commanded (N,), the opening
-    that was commanded on the way to each frame, where openness is what the fingers measured."""
+    that was commanded on the way to each frame, where openness is what the fingers measured.
+
+    cut: the arm went on after the last frame, so that only whole chunks are drawn from it."""
 
     images: np.ndarray
     base_T_tcps: np.ndarray
@@ -44,6 +47,11 @@ class Episode:
     choices: tuple[Choice, ...] = ()
     things: np.ndarray | None = None
     commanded: np.ndarray | None = None
+    cut: bool = False
+
+    def starts(self, chunk_size: int) -> int:
+        """The frames, from the first on, at which a chunk may begin."""
+        return max(1, len(self.images) - chunk_size + 1) if self.cut else len(self.images)
 
     def expert(self, choice: int, frame: int) -> Expert:
         """That of a choice, who sees the scene as it is in that frame."""
@@ -166,17 +174,20 @@ class CanvasSource:
         self.text = make_text_encoder(config.text, directory)
         self._features: dict[tuple[int, ...], np.ndarray] = {}
 
-    def batch(self, rng: np.random.Generator, size: int, layout: CanvasLayout, augment: Augment) -> Batch:
-        """`size` canvases of `layout`; committed poses are shifted as `augment` says."""
+    def batch(self, rng: np.random.Generator, size: int, layout: CanvasLayout, augment: Augment,
+              part: slice = slice(None)) -> Batch:
+        """`size` canvases of `layout`; committed poses are shifted as `augment` says. part: only these of them are
+        made, the same as they are in the whole."""
         if len(layout.clean_video) > 1 or not augment.relabel:
-            return self.windows([self._pick(augment, rng) for _ in range(size)], layout, augment, rng)
-        seen = [self._pick(augment, rng) for _ in range((size + 1) // 2)]
-        both = [window for w in seen for window in self._asked_twice(w, rng)]
-        return self.windows(both[:size], layout, augment, rng)
+            picks = [self._pick(augment, rng) for _ in range(size)]
+        else:
+            seen = [self._pick(augment, rng) for _ in range((size + 1) // 2)]
+            picks = [window for w in seen for window in self._asked_twice(w, rng)][:size]
+        return self.windows(picks, layout, augment, rng, part)
 
     def _pick(self, augment: Augment, rng: np.random.Generator) -> Window:
         e = int(rng.integers(len(self.episodes)))
-        return Window(e, int(rng.random() ** augment.early * len(self.episodes[e].images)))
+        return Window(e, int(rng.random() ** augment.early * self.episodes[e].starts(self.config.chunk_size)))
 
     def _asked_twice(self, window: Window, rng: np.random.Generator) -> list[Window]:
         """The same picture under two different instructions, where the scene has two; else twice as recorded."""
@@ -185,34 +196,37 @@ class CanvasSource:
             return [replace(window, choice=int(c)) for c in rng.permutation(possible)[:2]]
         return [replace(window, choice=possible[0] if possible else None) for _ in range(2)]
 
-    def windows(self, picks: list[Window], layout: CanvasLayout, augment: Augment, rng: np.random.Generator) -> Batch:
-        """Canvases of these windows."""
-        T, B, compression = self.config.chunk_size, len(picks), self.config.compression
-        video, rays, text, mask, uv, poses, opens = [], [], [], [], [], [], []
+    def windows(self, picks: list[Window], layout: CanvasLayout, augment: Augment, rng: np.random.Generator,
+                part: slice = slice(None)) -> Batch:
+        """Canvases of these windows, or of a part of them. Each has a random generator of its own."""
+        own = rng.spawn(len(picks))[part]
+        made = [self._window(window, layout, augment, r) for window, r in zip(picks[part], own)]
+        video, rays, text, mask, uv, poses, opens = (np.stack(x) for x in zip(*made))
+        drawn = draw(uv.reshape(-1, *uv.shape[2:]), opens.reshape(-1), self.config.action_size, self.config.encoding)
+        drawn = drawn.reshape(*opens.shape, *drawn.shape[1:]).swapaxes(1, 2)
+        action = self._action_latents(drawn, len(layout.clean_action))
+        return Batch(layout, video, action, rays, text, mask, poses, opens)
+
+    def _window(self, window: Window, layout: CanvasLayout, augment: Augment, rng: np.random.Generator) -> tuple:
+        """video, rays, text, text mask, uv (T, V, 3, 2) of the encoded points, poses and openness of one canvas."""
+        episode, compression = self.episodes[window.episode], self.config.compression
         committed = compression.frames(sum(layout.clean_action)) - 1
-        shown = compression.frames(len(layout.clean_video))
-        for window in picks:
-            e, episode = window.episode, self.episodes[window.episode]
-            frames = np.minimum(window.start + np.arange(T), len(episode.images) - 1)
-            poses_seen, opens_seen, instructions = self._actions(window, frames)
-            order = rng.permutation(len(episode.cameras)) if augment.shuffle_views else np.arange(len(episode.cameras))
-            pose = augment.shift_committed(poses_seen, committed, rng)
-            seen = augment.colour(episode.images[frames[:shown]][:, order], rng)
-            video.append(self.codecs.video.encode(seen.swapaxes(0, 1)))
-            words, there = self._words(instructions, augment, rng)
-            text.append(words)
-            mask.append(there)
-            rays.append(self._camera_features(e, order))
-            points = self.config.encoding.base_points(pose)
-            uv.append(np.stack([episode.cameras[v].resized(self.config.action_size).project(points) for v in order], 1))
-            poses.append(pose)
-            opens.append(opens_seen)
-        openness = np.stack(opens)
-        drawn = draw(np.concatenate(uv), openness.reshape(-1), self.config.action_size, self.config.encoding)
-        action = self._action_latents(drawn.reshape(B, T, *drawn.shape[1:]).swapaxes(1, 2), len(layout.clean_action))
-        return Batch(
-            layout, np.stack(video), action, np.stack(rays), np.stack(text), np.stack(mask), np.stack(poses), openness
-        )
+        frames = np.minimum(window.start + np.arange(self.config.chunk_size), len(episode.images) - 1)
+        poses, opens, instructions = self._actions(window, frames)
+        views = len(episode.cameras)
+        order = rng.permutation(views) if augment.shuffle_views else np.arange(views)
+        images = episode.images[frames[:compression.frames(len(layout.clean_video))]][:, order]
+        plain = Scene(images, tuple(episode.cameras[v] for v in order), augment.shift_committed(poses, committed, rng))
+        scene = augment.scene(plain, instructions, rng)
+        video = self.codecs.video.encode(augment.colour(scene.images, rng).swapaxes(0, 1))
+        words, there = self._words(instructions, augment, rng)
+        if scene is plain:
+            rays = self._camera_features(window.episode, order)
+        else:
+            rays = camera_features(scene.cameras, self.config, self.codecs)
+        points = self.config.encoding.base_points(scene.base_T_tcps)
+        uv = np.stack([c.resized(self.config.action_size).project(points) for c in scene.cameras], 1)
+        return video, rays, words, there, uv, scene.base_T_tcps, opens
 
     def _action_latents(self, drawn: np.ndarray, latent_frames: int) -> np.ndarray:
         """Action images in [0, 1] (B, V, T, h, w, 3), not quantised -> the first latent frames of their segments."""
@@ -249,53 +263,6 @@ class CanvasSource:
                 self._features.clear()
             self._features[key] = made
         return self._features[key]
-
-
-@dataclass(frozen=True)
-class Augment:
-    """Augmentation that keeps the calibration true.
-
-    shuffle_views: random order of the views. brightness, contrast: largest relative change, drawn per view (as
-    two cameras differ). committed_m: standard deviation of the shift of committed poses, which decays to nothing
-    over the rest
-    of the chunk, so that the model learns to continue from where the arm will really be. no_instruction: share of
-    canvases without an instruction, which guidance needs. relabel: whether canvases without a future video show
-    each picture under two of
-    the instructions that its scene allows. early: exponent that favours windows from the beginning of an episode,
-    where the
-    instruction alone tells what is meant.
-    """
-
-    shuffle_views: bool = True
-    brightness: float = 0.15
-    contrast: float = 0.15
-    committed_m: float = 0.008
-    no_instruction: float = 0.0
-    relabel: bool = True
-    early: float = 1.5
-
-    def colour(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(T, V, H, W, 3) uint8 -> the same, one brightness and contrast per view."""
-        if not (self.brightness or self.contrast):
-            return images
-        shape = (1, images.shape[1], 1, 1, 1)
-        gain = (1 + self.contrast * rng.uniform(-1, 1, shape)).astype(np.float32)
-        lift = (127.5 * self.brightness * rng.uniform(-1, 1, shape)).astype(np.float32)
-        return np.clip((images - np.float32(127.5)) * gain + 127.5 + lift, 0, 255).astype(np.uint8)
-
-    def shift_committed(self, poses: np.ndarray, committed: int, rng: np.random.Generator) -> np.ndarray:
-        """poses (T, 4, 4) -> the same with poses 1..committed shifted, the rest eased back."""
-        if not self.committed_m or committed < 1 or committed >= len(poses) - 1:
-            return poses
-        k = np.arange(len(poses))
-        up = k / committed
-        down = (len(poses) - 1 - k) / (len(poses) - 1 - committed)
-        out = poses.copy()
-        out[:, :3, 3] += np.minimum(up, down)[:, None] * rng.normal(0, self.committed_m, 3)
-        return out
-
-
-NO_AUGMENT = Augment(shuffle_views=False, brightness=0.0, contrast=0.0, committed_m=0.0, relabel=False, early=1.0)
 
 
 def draw_layout(

@@ -18,7 +18,7 @@ from ..model.config import SamplerConfig
 from ..model.denoiser import Conditioning, Prediction
 from ..model.sampler import noise_levels
 from .data import Batch
-from .loss import LossConfig, generates, masked_error, mix, pixel_weights, predict
+from .loss import LossConfig, Noise, generates, masked_error, mix, on_device, pixel_weights, predict, rows
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,20 @@ class Distillation:
         self.teacher, self.config, self.loss = teacher.eval().requires_grad_(False), config, loss
         self.sigmas = noise_levels(SamplerConfig(config.teacher_steps, sampler.shift)).tolist()
 
-    def __call__(self, student, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Losses by name: `action`, `video` where they apply, and `total`."""
-        clean = torch.from_numpy(batch.video), torch.from_numpy(batch.action)
+    def __call__(self, student, batch: Batch, noise: Noise, device="cpu") -> dict[str, Tensor]:
+        """Losses by name: `action`, `video` where they apply, and `total`. The canvases of a batch share one level."""
+        self.teacher.to(device)
+        video, action, *conditions = on_device(batch, device)
+        clean = video, action
         masks = batch.layout.video_mask(clean[0]), batch.layout.action_mask(clean[1])
-        conditioning = Conditioning(*map(torch.from_numpy, (batch.rays, batch.text, batch.text_mask)))
+        conditioning = Conditioning(*conditions)
         fine = self.config.teacher_steps // self.config.student_steps
-        first = fine * int(torch.randint(self.config.student_steps, (), generator=generator))
+        of_level = noise if isinstance(noise, torch.Generator) else noise[0]
+        first = fine * int(torch.randint(self.config.student_steps, (), generator=of_level))
         levels = self.sigmas[first:first + fine + 1]
-        start = self._noised(clean, masks, levels[0], generator)
+        start = self._noised(clean, masks, levels[0], noise)
         end = self._teach(start, clean, masks, conditioning, levels)
-        sigma = torch.full((len(batch.action),), levels[0])
+        sigma = torch.full((len(batch.action),), levels[0], device=device)
         video, action = predict(student, start[0], start[1], sigma, conditioning)
         velocity = [(a - b) / (levels[0] - levels[-1]) for a, b in zip(start, end)]
         wanted = velocity if student.predicts is Prediction.VELOCITY else [
@@ -65,12 +68,12 @@ class Distillation:
             out["action"] = masked_error(action, wanted[1], weights[1], masks[1])
         if video is not None and generates(batch.layout.clean_video):
             out["video"] = self.loss.video_weight * masked_error(video, wanted[0], weights[0], masks[0])
-        out["total"] = sum(out.values(), torch.zeros(()))
+        out["total"] = sum(out.values(), torch.zeros((), device=device))
         return out
 
-    def _noised(self, clean, masks, level: float, generator: torch.Generator) -> list[Tensor]:
-        noise = [torch.randn(x.shape, generator=generator) for x in clean]
-        sigma = torch.full((len(clean[0]),), level)
+    def _noised(self, clean, masks, level: float, source: Noise) -> list[Tensor]:
+        noise = [rows(torch.randn, x.shape, source).to(x.device) for x in clean]
+        sigma = torch.full((len(clean[0]),), level, device=clean[0].device)
         return [restore_clean(mix(x, n, sigma), x, mask) for x, n, mask in zip(clean, noise, masks)]
 
     @torch.no_grad()
@@ -78,7 +81,8 @@ class Distillation:
         """Where the teacher's flow leads."""
         state = list(start)
         for level, below in zip(levels[:-1], levels[1:]):
-            velocity = self.teacher.velocity(*state, torch.full((len(state[0]),), level), conditioning)
+            sigma = torch.full((len(state[0]),), level, device=state[0].device)
+            velocity = self.teacher.velocity(*state, sigma, conditioning)
             state = [x if v is None else restore_clean(x + (below - level) * v.float(), x0, mask)
                      for x, v, x0, mask in zip(state, velocity, clean, masks)]
         return state

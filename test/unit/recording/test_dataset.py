@@ -214,7 +214,7 @@ def test_the_trainer_sees_what_the_live_policy_sees(dataset):
             number = round((source.stamps_ns[phase] - T0) * 1e-9 * RATE_HZ)
             np.testing.assert_array_equal(e.images[0, 1], model_image(picture(1, number), config.image_size))
     from action_images_ros.model.canvas import CanvasLayout, Mode
-    from action_images_ros.training.data import Augment
+    from action_images_ros.training.augment import Augment
 
     layout = CanvasLayout.for_mode(Mode.POLICY, config.views, config.latent_frames, config.latent_frames)
     batch = CanvasSource(episodes, config).batch(np.random.default_rng(0), 4, layout, Augment())

@@ -13,7 +13,8 @@ from action_images_ros.model.canvas import CanvasLayout, Mode
 from action_images_ros.model.frames import PixelCodec
 from action_images_ros.model.rays import plucker_rays
 from action_images_ros.sim.collect import read_shard
-from action_images_ros.training.data import NO_AUGMENT, Augment, Window, draw_layout, load_episodes
+from action_images_ros.training.augment import NO_AUGMENT, Augment
+from action_images_ros.training.data import Window, draw_layout, load_episodes
 
 T = CONFIG.chunk_size
 POLICY = CanvasLayout.for_mode(Mode.POLICY, 2, T, T)

@@ -14,7 +14,8 @@ from action_images_ros.model.config import SamplerConfig
 from action_images_ros.model.denoiser import Conditioning
 from action_images_ros.model.sampler import Canvas, sample
 from action_images_ros.model.small import ConvCanvas
-from action_images_ros.training.data import NO_AUGMENT, Window
+from action_images_ros.training.augment import NO_AUGMENT
+from action_images_ros.training.data import Window
 from action_images_ros.training.distil import DistilConfig, Distillation
 from action_images_ros.training.loss import LossConfig
 

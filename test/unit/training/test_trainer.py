@@ -13,7 +13,8 @@ from action_images_ros.model.canvas import CanvasLayout, Mode
 from action_images_ros.model.config import ModelConfig
 from action_images_ros.model.denoiser import Prediction
 from action_images_ros.model.small import ConvCanvas
-from action_images_ros.training.data import NO_AUGMENT, Window
+from action_images_ros.training.augment import NO_AUGMENT
+from action_images_ros.training.data import Window
 from action_images_ros.training.loop import TrainConfig, Trainer
 from action_images_ros.training.loss import LossConfig, canvas_loss
 
@@ -119,6 +120,9 @@ def test_an_interrupted_run_goes_on_exactly_where_it_was_saved(source, tmp_path)
     expected, got = weights(whole), weights(second)
     assert [k for k in expected if not torch.equal(expected[k], got[k])] == []
     assert second.losses == whole.losses
+    states = [made.optimiser.state_dict()["state"] for made in (whole, second)]
+    assert states[0].keys() == states[1].keys() and len(states[0]) == len(list(whole.model.parameters()))
+    assert all(torch.equal(states[0][k][n], states[1][k][n]) for k in states[0] for n in states[0][k])
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(source, tmp_path):

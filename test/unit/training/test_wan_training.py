@@ -22,7 +22,8 @@ from action_images_ros.model.factory import build_denoiser, copy_frozen_parts  #
 from action_images_ros.model.wan.config import WanConfig  # noqa: E402
 from action_images_ros.model.wan.rays import RayConvention, camera_rays  # noqa: E402
 from action_images_ros.policy import ActionImagePolicy  # noqa: E402
-from action_images_ros.training.data import NO_AUGMENT, Augment, CanvasSource, Episode, draw_layout  # noqa: E402
+from action_images_ros.training.augment import NO_AUGMENT, Augment  # noqa: E402
+from action_images_ros.training.data import CanvasSource, Episode, draw_layout  # noqa: E402
 from action_images_ros.training.loop import TrainConfig, Trainer  # noqa: E402
 from action_images_ros.training.loss import LevelWeight, LossConfig, canvas_loss  # noqa: E402
 
@@ -195,11 +196,11 @@ def test_committed_latent_frames_leave_something_to_generate():
     assert drawn == {1, 2}
 
 
-def trainer(out, config=PIXELS, samples=8, source=None):
+def trainer(out, config=PIXELS, samples=8, source=None, start=None):
     clock = itertools.count(step=0.01)
     settings = TrainConfig(samples=samples, batch_size=2, warmup_samples=1, learning_rate=1e-3, average_decay=0.5,
                            mode_mix={"policy": 0.5, "joint": 0.5})
-    return Trainer(source or source_for(config), config, settings, out, lambda: next(clock))
+    return Trainer(source or source_for(config), config, settings, out, lambda: next(clock), start=start)
 
 
 def test_a_run_writes_a_model_directory_that_the_policy_loads_and_a_run_resumes(tmp_path):
@@ -222,8 +223,8 @@ def test_training_starts_from_a_model_and_takes_its_frozen_parts_along(tmp_path)
     make_vae(old)
     source = source_for(LATENTS, old)
     trainer(old, LATENTS, 2, source).run(lambda _: None)
-    second = trainer(new, LATENTS, 2, source)
-    second.start_from(old)
+    second = trainer(new, LATENTS, 2, source, old)
+    assert second.new_names == []
     stored = load_denoiser(old, LATENTS).state_dict()
     assert all(torch.equal(v, stored[k]) for k, v in second.model.state_dict().items())
     second.run(lambda _: None)
