@@ -41,7 +41,8 @@ def _add_model(group) -> None:
                        help="train its weights on; also gives config, VAE and text encoder unless --config does")
     group.add_argument("--lora-rank", type=int, default=0,
                        help="train low-rank adapters of --start-from only; the model written has them merged")
-    group.add_argument("--lora-alpha", type=float, default=0.0, help="scale of the adapters (the rank)")
+    group.add_argument("--lora-alpha", type=int, default=0, help="scale of the adapters (the rank)")
+    group.add_argument("--only", default="", metavar="REGEX", help="train only parameters whose name it finds")
     group.add_argument("--config", type=Path, metavar="MODEL_DIR",
                        help="directory whose config.json, VAE and text encoder to train with (any denoiser)")
     for name in _SIZES:
@@ -57,6 +58,8 @@ def _add_optimisation(group) -> None:
     group.add_argument("--accumulate", type=int, default=1, help="parts in which a process makes its share")
     group.add_argument("--learning-rate", type=float, default=6e-4, help="(%(default)s)")
     group.add_argument("--warmup-samples", type=int, default=2_000, help="(%(default)s)")
+    group.add_argument("--structure-weight", type=float, default=0.0,
+                       help="of 1 - SSIM of generated pictures, in the loss (%(default)s)")
     group.add_argument("--average-decay", type=float, default=0.998, help="of the averaged weights (%(default)s)")
     group.add_argument("--arithmetic", choices=["bf16", "f32"], default="bf16", help="(%(default)s)")
     group.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, more time")
@@ -173,7 +176,8 @@ def _trainer(args: argparse.Namespace):
     config = TrainConfig(
         samples=args.samples, minutes=args.minutes, batch_size=args.batch_size, accumulate=args.accumulate,
         learning_rate=args.learning_rate, warmup_samples=args.warmup_samples, average_decay=args.average_decay,
-        seed=args.seed, mode_mix=mix, loss=LossConfig(shift=model.sampler.shift),
+        seed=args.seed, mode_mix=mix, only=args.only,
+        loss=LossConfig(shift=model.sampler.shift, structure_weight=args.structure_weight),
         arithmetic=Arithmetic(args.arithmetic), recompute=args.recompute,
         sharing=Sharing.SHARDED if args.sharded else Sharing.REPLICATED,
         lora=LoraSettings(args.lora_rank, args.lora_alpha),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -48,7 +49,7 @@ class TrainConfig:
     """samples: canvases until the learning rate has reached zero; minutes: the same as a time budget, whichever is
     reached first. batch_size: canvases of one step of the optimiser, over all processes; accumulate: parts in which
     each process makes its share. mode_mix: share of each mode. average_decay: of the exponential moving average that
-    is shipped. recompute: gradient checkpointing of the transformer blocks.
+    is shipped. only: a regular expression; parameters whose name it does not find keep their values. recompute: gradient checkpointing of the transformer blocks.
     sharing: of the model, between processes."""
 
     samples: int = 40_000
@@ -64,6 +65,7 @@ class TrainConfig:
     arithmetic: Arithmetic = Arithmetic.BF16
     recompute: bool = False
     sharing: Sharing = Sharing.REPLICATED
+    only: str = ""
     lora: LoraSettings = LoraSettings()
     mode_mix: dict[str, float] = field(
         default_factory=lambda: {"policy": 0.6, "joint": 0.2, "world": 0.1, "label": 0.1}
@@ -143,6 +145,7 @@ class Trainer:
         self.new_names = self._start_from(start) if start else []
         if config.lora.rank:
             add_adapters(self.model, config.lora)
+        self._freeze()
         if config.recompute:
             recompute_blocks(self.model)
         loss = loss or (lambda model, batch, noise, device: canvas_loss(model, batch, config.loss, noise, device))
@@ -168,6 +171,14 @@ class Trainer:
         if self.accelerator.num_processes == 1:
             return losses
         return self.accelerator.prepare_model(losses)
+
+    def _freeze(self) -> None:
+        """What `only` does not find."""
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and bool(re.search(self.config.only, name)))
+        if not self._trained():
+            raise ConfigError(f"only: no trained parameter's name has {self.config.only!r}; they are like "
+                              f"{next(iter(self.model.state_dict()))}")
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -252,8 +263,8 @@ class Trainer:
         step = self.samples / config.batch_size
         decay = min(config.average_decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, value in self._trained():
-                self.average[name].lerp_(value, 1 - decay)
+            for name, weight in self._trained():
+                self.average[name].lerp_(weight, 1 - decay)
         for name, value in losses.items():
             self.losses[name] = 0.98 * self.losses.get(name, value) + 0.02 * value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ class LoraSettings:
     """rank 0: every weight is trained. alpha: the adapters' product is scaled by alpha / rank; 0 takes the rank."""
 
     rank: int = 0
-    alpha: float = 0.0
+    alpha: int = 0
 
     def __post_init__(self) -> None:
         if self.rank < 0 or self.alpha < 0:
@@ -49,5 +50,5 @@ def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return out
 
 
-def _adapters(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def _adapters(model: nn.Module) -> list[tuple[str, Any]]:
     return [(name, module) for name, module in model.named_modules() if hasattr(module, "lora_A")]

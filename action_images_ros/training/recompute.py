@@ -18,4 +18,4 @@ def recompute_blocks(model: nn.Module) -> None:
         own()
         return
     for block in blocks_of(model):
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +23,8 @@ class Sharing(str, Enum):
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
     """The transformer blocks of a denoiser, most of its weights."""
-    return list(getattr(model, "transformer", model).blocks)
+    holder: Any = getattr(model, "transformer", model)
+    return list(holder.blocks)
 
 
 def shard(root: nn.Module, model: nn.Module) -> None:
@@ -37,7 +39,7 @@ def shard(root: nn.Module, model: nn.Module) -> None:
 
 
 @contextmanager
-def gradients_kept(accelerator, module: nn.Module) -> Iterator[None]:
+def gradients_kept(accelerator, module: Any) -> Iterator[None]:
     """Within, a backward pass adds to the gradients of this process alone."""
     sharded = hasattr(module, "set_requires_gradient_sync")
     if sharded:

@@ -152,3 +152,14 @@ def test_resuming_nothing_is_refused(source, tmp_path):
 def test_senseless_training_is_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         TrainConfig(**wrong)
+
+
+def test_only_named_parameters_are_trained(source, tmp_path):
+    config = TrainConfig(samples=4, batch_size=2, warmup_samples=1, only=r"^blocks\.")
+    made = trainer(source, tmp_path, config)
+    before = {k: v.clone() for k, v in made.model.state_dict().items()}
+    made.run(quiet)
+    moved = {k for k, v in made.model.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved and all(k.startswith("blocks.") for k in moved)
+    with pytest.raises(ConfigError, match="no trained parameter's name has 'nothing'"):
+        trainer(source, tmp_path, TrainConfig(only="nothing"))
