@@ -80,6 +80,15 @@ def strip(action_images: np.ndarray, height: int, columns: int = 4) -> np.ndarra
     return np.hstack([part for k in chosen for part in (enlarged(action_images[k], height), gap)])
 
 
+def grid(images: np.ndarray, height: int) -> np.ndarray:
+    """All images (T, h, w, 3) of one view as a square, row by row, each of this height."""
+    columns = int(np.ceil(np.sqrt(len(images))))
+    tiles = [enlarged(image, height) for image in images]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    tiles = [np.pad(tile, ((0, 2), (0, 2), (0, 0)), constant_values=60) for tile in tiles]
+    return np.vstack([np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)])
+
+
 def captioned(image: np.ndarray, text: str) -> np.ndarray:
     """The picture under a line of text."""
     band = np.full((_TEXT_PX + 6, image.shape[1], 3), 32, np.uint8)

@@ -11,12 +11,13 @@ import numpy as np
 from ..codec import ActionEncoding
 from ..errors import EncodingError
 from ..geometry import PinholeCamera
-from ..overlay import draw_chunk, strip
+from ..overlay import draw_chunk, grid
 from ..types import ActionChunk
 
 ACTIONS, VIDEO = "actions", "video"
 """Kinds of picture beside the live one, which has kind `live`."""
 LIVE = "live"
+_TILE_PX = 96
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,13 @@ class Pictures:
         drawn = small if chunk is None else draw_chunk(small, chunk, camera, self._encoding)
         self._keep(LIVE, view, drawn)
 
-    def actions(self, view: str, images: np.ndarray, columns: int = 5) -> None:
-        """images: the generated action images of a view (T, h, w, 3), as one strip."""
-        self._keep(ACTIONS, view, strip(images, 72, columns))
+    def actions(self, view: str, images: np.ndarray) -> None:
+        """images: the generated action images of a view (T, h, w, 3)."""
+        self._keep(ACTIONS, view, grid(images, _TILE_PX))
 
-    def video(self, view: str, images: np.ndarray, columns: int = 5) -> None:
-        """images: the predicted video of a view (T, h, w, 3), as one strip."""
-        self._keep(VIDEO, view, strip(images, 72, columns))
+    def video(self, view: str, images: np.ndarray) -> None:
+        """images: the predicted video of a view (T, h, w, 3)."""
+        self._keep(VIDEO, view, grid(images, _TILE_PX))
 
     def small(self, view: str) -> np.ndarray | None:
         """The newest live picture without drawing."""

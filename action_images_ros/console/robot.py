@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..geometry.se3 import make, so3_exp, transform
 
 _MOVING = ("revolute", "continuous", "prismatic")
+_FINEST_M = 0.003
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +142,21 @@ def _load(link: str, path: Path, link_T_mesh: np.ndarray, scale: np.ndarray) -> 
         material = getattr(mesh.visual, "material", None)
         red, green, blue = (int(c) for c in material.main_color[:3]) if material is not None else (225, 228, 232)
         vertices = transform(link_T_mesh, transform(np.asarray(T), np.asarray(mesh.vertices)) * scale)
-        parts.append(Part(link, vertices, np.asarray(mesh.faces), (red, green, blue)))
+        parts.append(Part(link, *coarsened(vertices, np.asarray(mesh.faces), _FINEST_M), (red, green, blue)))
     return parts
+
+
+def coarsened(vertices: np.ndarray, faces: np.ndarray, grid_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """The mesh without detail finer than grid_m: vertices of one grid cell become their mean; faces that collapse or
+    repeat are left out."""
+    _, cell = np.unique(np.floor(vertices / grid_m).astype(np.int64), axis=0, return_inverse=True)
+    cell = cell.ravel()
+    sums = np.stack([np.bincount(cell, vertices[:, k]) for k in range(3)], axis=1)
+    faces = cell[faces]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (c != a)]
+    _, first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
+    return sums / np.bincount(cell)[:, None], faces[np.sort(first)]
 
 
 def _mesh_file(name: str, folder: Path) -> Path:

@@ -22,6 +22,7 @@ from .robot import UrdfRobot
 
 _FRUSTUM_M = 0.14
 _TUBE_M = 0.004
+_VIEW_M = 1.15
 _GREEN, _RED, _GREY, _CYAN = (70, 200, 140), (235, 70, 70), (110, 118, 130), (80, 190, 255)
 _OPEN, _CLOSED, _DOUBT = (245, 245, 250), (255, 200, 40), (130, 130, 140)
 
@@ -177,8 +178,7 @@ def _place(T: np.ndarray) -> _Place:
 
 def _viewpoint(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     """Position and aim, base frame: from the front, where the fewest cameras stand in the way."""
-    w = cell.workspace
-    aim = np.array([0.3, 0.0, 0.35])
+    aim = np.array([0.33, 0.0, 0.36])
     beside = [v.camera.base_T_camera[:2, 3] - aim[:2] for v in cell.views if v.camera is not None]
     taken = np.array([np.arctan2(y, x) for x, y in beside])
 
@@ -187,8 +187,7 @@ def _viewpoint(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
         return float(apart.min(initial=np.pi)) - 0.3 * abs(azimuth)
 
     azimuth = max(np.radians((-60.0, -35.0, 35.0, 60.0, -100.0, 100.0)), key=clear)
-    reach = 0.75 + 0.6 * float(np.linalg.norm(np.subtract(w.box_max_m, w.box_min_m)))
-    return aim + reach * np.array([np.cos(azimuth), np.sin(azimuth), 0.55]), aim
+    return aim + _VIEW_M * np.array([np.cos(azimuth), np.sin(azimuth), 0.5]), aim
 
 
 def _viser_server(port: int):
@@ -199,6 +198,6 @@ def _viser_server(port: int):
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
-    server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
+    server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, control_width="small")
     server.gui.main_panel.minimize()
     return server

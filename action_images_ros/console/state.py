@@ -27,6 +27,7 @@ STAGES = (
 """Label, status and key prefix of each stage of the way from exposure to targets."""
 
 LEVELS = ("ok", "warn", "error", "stale")
+_HALTED = ("fault", "holding")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,16 @@ class Event:
     text: str
 
 
+@dataclass(frozen=True)
+class Halt:
+    """Why the controller held or was in fault (`state`), what to do about it, and when that was last so."""
+
+    state: str
+    why: str
+    remedy: str
+    at_ns: int
+
+
 @dataclass
 class _Facts:
     """What the state holds, guarded by its lock."""
@@ -71,7 +82,7 @@ class _Facts:
     chunk: ActionChunk | None = None
     trail: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=_TRAIL))
     controller: str = ""
-    last_fault: tuple[str, str] = ("", "")
+    last_halt: Halt | None = None
     verdict: dict = field(default_factory=dict)
     recorder: dict = field(default_factory=dict)
     offers: tuple[str, ...] = ()
@@ -110,8 +121,8 @@ class ConsoleState:
 
     def _controller(self, status: Status) -> None:
         state, fault = status.values.get("state", ""), status.values.get("fault", "")
-        if fault and state in ("fault", "holding"):
-            self._facts.last_fault = (fault, status.values.get("remedy", ""))
+        if fault and state in _HALTED:
+            self._facts.last_halt = Halt(state, fault, status.values.get("remedy", ""), status.at_ns)
         if not self._facts.controller:
             self._facts.controller = state
 
@@ -125,6 +136,8 @@ class ConsoleState:
         if state != "running":
             self._timeline.left_off(now_ns)
         f.controller = state
+        if fault and state in _HALTED:
+            f.last_halt = Halt(state, fault, "", now_ns)
 
     def on_instruction(self, text: str, now_ns: int) -> None:
         text = " ".join(text.split())
@@ -246,17 +259,14 @@ class ConsoleState:
     def _controller_view(self, status: Status | None, now_ns: int) -> dict:
         if status is None or now_ns - status.at_ns > _STALE_NS:
             fault, remedy = "no word from the controller on /diagnostics", "start the graph, or look at its log"
-            return {"state": "unreachable", "fault": fault, "remedy": remedy, "last_fault": "", "last_remedy": ""}
-        fault, remedy = self._facts.last_fault
-        v = status.values
-        return {
-            "state": self._facts.controller or v.get("state", "inactive"),
-            "fault": v.get("fault", ""),
-            "remedy": v.get("remedy", ""),
-            "last_fault": fault,
-            "last_remedy": remedy,
-            "refusal": v.get("last_refusal", ""),
-        }
+            return {"state": "unreachable", "fault": fault, "remedy": remedy, "last": None}
+        halt, state = self._facts.last_halt, self._facts.controller or status.values.get("state", "inactive")
+        last = None if halt is None else {"state": halt.state, "fault": halt.why, "remedy": halt.remedy,
+                                          "ago_s": _ago(halt.at_ns, now_ns)}  # fmt: skip
+        if state in _HALTED and last is not None:
+            return {"state": state, "fault": last["fault"], "remedy": last["remedy"], "last": last}
+        return {"state": state, "fault": status.values.get("fault", ""), "remedy": status.values.get("remedy", ""),
+                "last": last}  # fmt: skip
 
     def _value(self, status: str, key: str) -> str:
         known = self._facts.statuses.get(status)
@@ -275,7 +285,7 @@ class ConsoleState:
             v = control.values
             total = {"p50_ms": _number(v.get("latency_mean_ms", "")), "p99_ms": _number(v.get("latency_p95_ms", ""))}
             loop = {key: _number(v.get(f"period_error_{key}", "")) for key in ("p50_ms", "p99_ms")}
-            rows += [{"name": "exposure to control", **total}, {"name": "control period error", **loop}]
+            rows += [{"name": "exposure to control", "which": "mean, p95", **total}, {"name": "control period error", **loop}]
         return rows
 
     def _camera(self, view: str) -> dict:
@@ -328,6 +338,7 @@ class ConsoleState:
         return {
             "age_s": None if ago_s is None else -ago_s,
             "steps": len(c),
+            "span_s": round(c.dt_s * (len(c) - 1), 2) if c.dt_s else None,
             "credible": int(np.sum(c.credible)),
             "reproj_rms_px": round(float(np.median(c.reproj_rms_px)), 3),
             "gripper": "open" if c.openness[-1] > 0.5 else "closed",

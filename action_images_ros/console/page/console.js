@@ -98,13 +98,41 @@ for (const button of document.querySelectorAll("[data-do]")) {
   });
 }
 
-$("instruct").addEventListener("submit", async (event) => {
-  event.preventDefault();
+async function instruct() {
   try { await send("instruct", $("instruction").value); $("instruction").blur(); } catch (error) { note(error.message, "", "warn"); }
+}
+$("instruct").addEventListener("submit", (event) => { event.preventDefault(); instruct(); });
+
+let picked = -1;
+function showPast() {
+  const list = $("past"), known = state ? state.instructions : [];
+  list.hidden = !known.length || document.activeElement !== $("instruction");
+  if (list.hidden) return;
+  list.replaceChildren(...known.map((text, k) => Object.assign(element("li", k === picked ? "on" : "", text), { title: text })));
+}
+$("past").addEventListener("pointerdown", (event) => {
+  event.preventDefault();
+  if (event.target.tagName !== "LI") return;
+  $("instruction").value = event.target.textContent;
+  instruct();
+});
+$("instruction").addEventListener("focus", () => { picked = -1; $("instruction").select(); showPast(); });
+$("instruction").addEventListener("blur", showPast);
+$("instruction").addEventListener("keydown", (event) => {
+  const way = { ArrowDown: 1, ArrowUp: -1 }[event.key], known = state ? state.instructions : [];
+  if (!way || !known.length) return;
+  event.preventDefault();
+  picked = (Math.max(picked, way > 0 ? -1 : 0) + way + known.length) % known.length;
+  $("instruction").value = known[picked];
+  showPast();
 });
 
+let sliding = false;
+$("speed").addEventListener("input", () => { sliding = true; $("speed_value").textContent = `${(Number($("speed").value) / 100).toFixed(2)}×`; });
 $("speed").addEventListener("change", async () => {
   try { await send("speed", Number($("speed").value) / 100); } catch (error) { note(error.message, "", "warn"); }
+  sliding = false;
+  $("speed").blur();
 });
 
 /* ---- what is shown */
@@ -116,10 +144,10 @@ function note(text, remedy, kind) {
 }
 function banner(text, remedy, kind) {
   const b = $("banner");
-  b.hidden = !text;
   b.className = kind;
   b.firstElementChild.textContent = text;
-  b.lastElementChild.textContent = remedy || "";
+  b.lastElementChild.textContent = remedy ? `→ ${remedy}` : "";
+  b.title = remedy ? `${text}: ${remedy}` : text;
 }
 
 function element(tag, name, text) {
@@ -137,15 +165,16 @@ function cameraPanels(views) {
     const head = element("h2", "", view);
     head.append(element("span", "facts"));
     panel.append(head);
-    const live = element("div", "live");
+    const live = element("div", "live"), made = element("div", "made"), pictures = element("div", "pictures");
     live.append(element("img", "picture live_picture"));
-    panel.append(live);
-    for (const [kind, what] of [["actions", "generated action images"], ["video", "predicted video"]]) {
-      const strip = element("div", `strip ${kind}`);
-      strip.dataset.what = what;
-      strip.append(element("img", `picture ${kind}_picture`));
-      panel.append(strip);
+    for (const [kind, what] of [["video", "predicted video"], ["actions", "action images"]]) {
+      const figure = element("figure", kind), caption = element("figcaption", "", `${what} `);
+      caption.append(element("span", "span"));
+      figure.append(element("img", `picture ${kind}_picture`), caption);
+      made.append(figure);
     }
+    pictures.append(live, made);
+    panel.append(pictures);
     $("cameras").append(panel);
   }
 }
@@ -160,7 +189,7 @@ function showPicture(bytes) {
   image.onload = () => { if (before) URL.revokeObjectURL(before); };
   image.src = image.dataset.url = url;
   image.dataset.number = Number(image.dataset.number || 0) + 1;
-  if (kind !== "live") image.parentElement.classList.add("on");
+  if (kind !== "live") for (const part of [image.parentElement, image.parentElement.parentElement]) part.classList.add("on");
   framesSeen++;
 }
 
@@ -175,12 +204,8 @@ function show(s) {
       : `${c.rate_hz.toFixed(1)} Hz, ${c.age_ms === null ? "–" : c.age_ms.toFixed(0)} ms old` + (s.skew_ms === null ? "" : `, skew ${s.skew_ms.toFixed(1)} ms`) + (c.level === "ok" ? "" : ` · ${c.message}`);
   }
   $("instruction_now").textContent = s.instruction ? `“${s.instruction}”` : "no instruction yet";
-  const list = $("instructions");
-  if (list.dataset.seen !== s.instructions.join("\n")) {
-    list.dataset.seen = s.instructions.join("\n");
-    list.replaceChildren(...s.instructions.map((text) => Object.assign(document.createElement("option"), { value: text })));
-  }
   if (!$("instruction").value && s.instruction && document.activeElement !== $("instruction")) $("instruction").value = s.instruction;
+  if (s.chunk.span_s) for (const span of document.querySelectorAll("figcaption .span")) span.textContent = `now to +${s.chunk.span_s} s`;
   showRecorder(s.recorder, s.offers);
   showSpeed(s.speed);
   showStages(s.stages);
@@ -192,10 +217,12 @@ function show(s) {
 function showController(c) {
   $("state").textContent = c.state;
   $("state").className = `pill ${c.state}`;
+  for (const step of $("machine").children) step.className = step.textContent === c.state ? `on ${c.state}` : "";
   if (Date.now() < noteUntil) return;
   if (c.state === "fault" || c.state === "unreachable") banner(c.fault, c.remedy, "error");
   else if (c.state === "holding") banner(`holding: ${c.fault}`, c.remedy, "warn");
-  else banner("");
+  else if (c.last) banner(`last ${c.last.state}, ${since(c.last.ago_s)} ago: ${c.last.fault}`, c.last.remedy, "");
+  else banner("no fault so far", "", "");
 }
 
 function showRecorder(r, offers) {
@@ -214,11 +241,12 @@ function showRecorder(r, offers) {
 function showSpeed(s) {
   const slider = $("speed");
   slider.disabled = !s.settable;
-  slider.title = s.settable ? "speed of the policy's motion" : "this controller takes its speed when it starts";
+  slider.title = s.settable ? "speed of the policy's motion; slower acts at once, faster with the next chunks" : "this controller takes its speed when it starts";
   if (s.value === null || s.value === undefined) return;
   slider.min = Math.max(1, Math.round(100 * s.minimum));
-  slider.max = Math.round(100 * Math.min(s.maximum, 3));
-  if (document.activeElement !== slider) slider.value = Math.round(100 * s.value);
+  slider.max = Math.round(100 * Math.max(1, s.value));
+  if (sliding) return;
+  slider.value = Math.round(100 * s.value);
   $("speed_value").textContent = `${s.value.toFixed(2)}×`;
 }
 
@@ -226,7 +254,8 @@ function showStages(stages) {
   const most = Math.max(1, ...stages.map((s) => s.p99_ms || 0));
   $("stages").replaceChildren(...stages.map((s) => {
     const row = element("div", "stage");
-    row.append(element("span", "", s.name));
+    row.append(element("span", "", s.which ? `${s.name} *` : s.name));
+    if (s.which) row.title = `${s.name}: ${s.which}`;
     const bar = element("div", "bar");
     for (const key of ["p99", "p50"]) {
       const part = element("i", key);
@@ -267,11 +296,13 @@ function showStatuses(statuses) {
 
 function showEvents(events) {
   $("events").replaceChildren(...events.map((e) => {
-    const row = element("li", e.kind), ago = -e.ago_s;
-    row.append(element("time", "", ago < 100 ? `${ago.toFixed(0)} s` : `${(ago / 60).toFixed(0)} min`), element("span", "", e.text));
+    const row = element("li", e.kind);
+    row.append(element("time", "", since(e.ago_s)), element("span", "", e.text));
     return row;
   }));
 }
+
+const since = (ago_s) => (-ago_s < 100 ? `${Math.max(0, -ago_s).toFixed(0)} s` : `${(-ago_s / 60).toFixed(0)} min`);
 
 /* ---- the chunk timeline: computing, decoding, played, dropped */
 
@@ -290,7 +321,7 @@ function drawBars(s) {
   for (let t = Math.ceil(from); t <= to; t++) {
     g.fillStyle = t % 5 ? "#1f252e" : "#2a313c";
     g.fillRect(x(t), 0, 1, axis);
-    if (t % 2 === 0) { g.fillStyle = "#6c7482"; g.fillText(t === 0 ? "now" : `${t > 0 ? "+" : ""}${t} s`, x(t), height - 4); }
+    if (t % 2 === 0 && t > from && t < to) { g.fillStyle = "#8b94a3"; g.fillText(t === 0 ? "now" : `${t > 0 ? "+" : ""}${t} s`, x(t), height - 4); }
   }
   const lanes = Math.max(4, Math.floor((axis - 4) / 13));
   s.chunks.forEach((c) => {
@@ -299,7 +330,6 @@ function drawBars(s) {
   });
   g.fillStyle = "#dfe3ea";
   g.fillRect(x(0), 0, 1.5, axis);
-  legend(g, width);
   const n = s.chunk_counts, c = s.chunk;
   $("chunk_note").textContent = `${n.accepted} taken, ${n.refused} refused` + (c.steps ? ` · newest: ${c.credible} of ${c.steps} steps credible, ${c.reproj_rms_px} px rms, gripper ${c.gripper}${c.why ? ", " + c.why : ""}` : "");
 }
@@ -323,21 +353,13 @@ function drawChunk(g, c, x, y, h) {
   }
 }
 
-function legend(g, width) {
-  const entries = [["computing", COLOURS.computing], ["decoding", COLOURS.decoding], ["executed", COLOURS.played], ["planned", COLOURS.passed], ["replaced", COLOURS.ahead], ["refused", COLOURS.refused]];
-  let at = 8;
-  g.textAlign = "left";
-  const total = entries.reduce((sum, [text]) => sum + g.measureText(text).width + 24, 4);
-  g.fillStyle = "#181c23cc";
-  g.fillRect(2, 2, total, 15);
-  for (const [text, colour] of entries) {
-    g.fillStyle = colour;
-    g.fillRect(at, 6, 8, 8);
-    g.fillStyle = "#9aa3b2";
-    g.fillText(text, at + 12, 13);
-    at += g.measureText(text).width + 24;
-  }
-}
+$("key").append(...Object.entries({ computing: "computing", decoding: "decoding", played: "executed", passed: "planned", ahead: "replaced", refused: "refused" })
+  .map(([key, text]) => {
+    const entry = element("span"), mark = element("i");
+    mark.style.background = COLOURS[key];
+    entry.append(mark, text);
+    return entry;
+  }));
 
 /* without a graphics card the scene draws coarsely and seldom, so that it leaves the processor to control */
 function drawnByProcessor() {

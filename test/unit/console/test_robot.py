@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from action_images_ros.console.robot import UrdfRobot, installed_fr3
+from action_images_ros.console.robot import UrdfRobot, coarsened, installed_fr3
 from action_images_ros.control import FR3_HOME_Q, Fr3Kinematics
 from action_images_ros.errors import ConfigError
 
@@ -35,6 +35,20 @@ def test_the_fingers_open_symmetrically_also_where_the_second_only_follows():
 
 
 @needs_fr3
+def test_a_coarsened_mesh_is_the_same_surface_within_its_grid_and_has_no_empty_faces():
+    u, v = np.meshgrid(np.linspace(0, np.pi, 101), np.linspace(0, 2 * np.pi, 201), indexing="ij")
+    ball = 0.05 * np.stack([np.sin(u) * np.cos(v), np.sin(u) * np.sin(v), np.cos(u)], -1).reshape(-1, 3)
+    k = np.arange(100 * 201).reshape(100, 201)[:, :-1].ravel()
+    faces = np.concatenate([np.stack([k, k + 201, k + 1], 1), np.stack([k + 1, k + 201, k + 202], 1)])
+    vertices, fewer = coarsened(ball, faces, 0.004)
+    assert len(fewer) < len(faces) / 4 and fewer.max() < len(vertices)
+    assert np.abs(np.linalg.norm(vertices, axis=1) - 0.05).max() < 0.004
+    a, b, c = (vertices[fewer[:, k]] for k in range(3))
+    area = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()
+    assert abs(area / (4 * np.pi * 0.05**2) - 1) < 0.1
+    assert np.all(np.sort(fewer, axis=1)[:, :-1] != np.sort(fewer, axis=1)[:, 1:])
+
+
 def test_collision_meshes_reach_as_far_as_the_arm():
     parts = UrdfRobot(PATH, "fr3_link0", "collision").parts
     assert {p.link for p in parts} >= {f"fr3_link{i}" for i in range(8)}

@@ -48,7 +48,17 @@ def test_a_fault_is_kept_with_its_remedy_after_it_is_gone():
     s.on_status(control(2, state="disabled"))
     now = s.snapshot(2 * S)["controller"]
     assert now["state"] == "disabled" and now["fault"] == ""
-    assert (now["last_fault"], now["last_remedy"]) == ("no fresh joint states", "look at the arm's driver")
+    assert now["last"] == {"state": "fault", "fault": "no fresh joint states", "remedy": "look at the arm's driver",
+                           "ago_s": -1.0}  # fmt: skip
+
+
+def test_why_it_holds_is_told_before_diagnostics_say_it():
+    s = state()
+    s.on_status(control(1, state="running"))
+    s.on_controller("running", "", 1 * S)
+    s.on_controller("holding", "no newer chunk", round(1.2 * S))
+    now = s.snapshot(round(1.3 * S))["controller"]
+    assert (now["state"], now["fault"], now["remedy"]) == ("holding", "no newer chunk", "")
 
 
 def test_a_controller_that_falls_silent_is_unreachable():

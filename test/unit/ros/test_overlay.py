@@ -5,7 +5,7 @@ import pytest
 
 from action_images_ros.errors import EncodingError
 from action_images_ros.geometry import PinholeCamera
-from action_images_ros.overlay import captioned, draw_chunk, enlarged, stacked, strip
+from action_images_ros.overlay import captioned, draw_chunk, enlarged, grid, stacked, strip
 from action_images_ros.types import ActionChunk
 
 CAMERA = PinholeCamera(np.array([[200.0, 0, 159.5], [0, 200, 119.5], [0, 0, 1]]), (320, 240), np.eye(4))
@@ -60,6 +60,9 @@ def test_pictures_side_by_side():
     s = strip(tiles, 12, columns=3)
     assert s.shape == (12, 3 * (16 + 2), 3)
     np.testing.assert_array_equal(s[:, -18:-2], enlarged(tiles[-1], 12))
+    square = grid(tiles[:5], 12)
+    assert square.shape == (2 * 14, 3 * 18, 3) and square[14:, 36:-2].max() <= 60
+    np.testing.assert_array_equal(square[14:26, 18:34], enlarged(tiles[4], 12))
     rows = stacked([big, s])
     assert rows.shape == (24, s.shape[1], 3)
     assert captioned(s, "text").shape[1] == s.shape[1] and captioned(s, "text")[:20].max() > 200
