@@ -25,6 +25,7 @@ from .workspace import Workspace
 
 _LONGEST_CATCH_UP_S = 0.1
 _LAG_SLACK = 1.5
+_LEAST_SPEED = 0.01
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class Controller:
         missing = [text for event, text in self._watchdog.inputs(now_s) if event is not Event.CHUNKS_STALE]
         if missing:
             raise ChunkRefused(Refusal.NOT_READY, missing[0])
-        player, speed = self._player, self._config.speed_factor
+        player = self._player
         if player.braking:
             raise ChunkRefused(Refusal.NOT_READY, "the arm is still coming to rest")
         chunk = self._queue.admit(chunk, now_ns)
@@ -171,9 +172,10 @@ class Controller:
             q = self._take_up.q
             assert q is not None, "its absence is a hindrance"
             player.rest_at(q)
-        lag_s = min(_LAG_SLACK * self._watchdog.lag_s, self._config.max_tracking_lag_s) * min(player.rate, speed)
+        lag_s = min(_LAG_SLACK * self._watchdog.lag_s, self._config.max_tracking_lag_s) * min(player.rate, player.full_rate)
         placed = self._queue.place(chunk, player.clock, player.path_s, player.base_T_tcp, lag_s)
-        player.adopt(self._planner.replace_tail(player.plan, placed, player.path_s, player.rate == 0.0))
+        timing = player.timing()
+        player.adopt(self._planner.replace_tail(player.plan, placed, player.path_s, player.rate == 0.0, timing), timing)
         self._chunk_dt_s = chunk.dt_s
         self._take_up.end()
 
@@ -220,6 +222,16 @@ class Controller:
         self._apply(Event.RESET, "")
         return Response(True, "reset; enable to go on")
 
+    def set_speed(self, speed_factor: float) -> Response:
+        """Operator's call, also while the arm moves. Slower: at once, like braking. Faster: step by step with the next
+        chunks, which are planned for it."""
+        most = max(1.0, self._config.speed_factor)
+        if not _LEAST_SPEED <= speed_factor <= most:
+            why = f"legal: {_LEAST_SPEED:g} to {most:g}"
+            return Response(False, f"speed_factor {speed_factor:g} is not taken while the controller runs; {why}")
+        self._player.set_speed(speed_factor)
+        return Response(True, f"speed {speed_factor:g}")
+
     def tick(self, now_ns: int, now_s: float) -> ControlOutput:
         """One control period: look after everything, then move by one period (more after a late tick)."""
         for event, text in self._problems(now_ns, now_s):
@@ -255,11 +267,11 @@ class Controller:
 
         Index 0 is the present command; the last index is the first at or after the horizon, so that a chunk which
         continues these agrees with the present plan wherever it takes over. dt_s is real time: an action step, which
-        takes the policy's dt of path time, takes dt / speed_factor to execute.
+        takes the policy's dt of path time, takes dt / the playback speed to execute.
         """
         if self._state is not ControllerState.RUNNING or self._chunk_dt_s is None:
             return None
-        plan, start, speed = self._player.plan, self._player.path_s, self._config.speed_factor
+        plan, start, speed = self._player.plan, self._player.path_s, self._player.full_rate
         assert plan is not None, "running means playing one"
         steps = 1 + int(np.ceil(horizon_s * speed / self._chunk_dt_s - 1e-6))
         times = start + self._chunk_dt_s * np.arange(steps)

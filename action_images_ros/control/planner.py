@@ -48,6 +48,7 @@ class Planner:
         self._workspace = workspace
         self._ik = IkSolver(kinematics, config.ik)
         self._limits = kinematics.limits.scaled(config.limits)
+        self._braking_s = config.brake_s * (1.0 - config.jerk_share)
 
     def rest(self, q: np.ndarray, openness: float, at_s: float = 0.0) -> Plan:
         """Stay at q (7,)."""
@@ -56,18 +57,33 @@ class Planner:
         arm_clearance = self._workspace.arm_clearance(self._kinematics.joint_origins(q[None]))[0]
         return Plan(PosePath.hold(pose, openness, at_s), JointPath.rest(q, at_s), clearance, arm_clearance)
 
-    def replace_tail(self, current: Plan, newer: PosePath, now_s: float, resting: bool) -> Plan:
-        """The motion from now_s (path time) on: out of `current` and, within the blend time, into `newer`.
+    def fastest(self, plan: Plan, now_s: float, least: float, most: float) -> float:
+        """The highest speed from `least` to `most` at which a plan that continues this one from now_s (path time) can
+        begin inside the limits, with the reserve to brake."""
+        q, dq, ddq = plan.joints.sample(now_s)
+        a, b, reach = np.abs(ddq), np.abs(dq) / self._braking_s, self._limits.ddq_max
+        by_acceleration = 2.0 * reach / np.maximum(b + np.sqrt(b * b + 4.0 * a * reach), 1e-9)
+        low, high = self._limits.velocity_bounds(q)
+        by_velocity = np.where(dq > 0.0, high, -low) / np.maximum(np.abs(dq), 1e-9)
+        twist = self._kinematics.jacobian(q) @ dq
+        linear, angular = (max(float(np.linalg.norm(part)), 1e-9) for part in (twist[:3], twist[3:]))
+        most = min(most, self._config.max_linear_mps / linear, self._config.max_angular_radps / angular)
+        return max(least, min(most, float(by_velocity.min()), float(by_acceleration.min())))
+
+    def replace_tail(self, current: Plan, newer: PosePath, now_s: float, resting: bool,
+                     speed: float | None = None) -> Plan:
+        """The motion from now_s (path time) on: out of `current` and, within the blend time, into `newer`; timed to be
+        played at `speed` (None: the configured one) or slower.
 
         Joins `current` in position, velocity and acceleration; from rest (resting) the newer chunk alone
         says how to go on. ChunkRefused when any of it would leave the workspace, cannot be reached, or
         cannot be slowed down enough.
         """
-        merged = self._merge(current.poses, newer, now_s, resting)
+        speed = speed or self._config.speed_factor
+        merged = self._merge(current.poses, newer, now_s, resting, speed)
         violation = self._workspace.violation(merged.base_T_tcps[1:])
         if violation:
             raise ChunkRefused(Refusal.OUTSIDE_WORKSPACE, violation)
-        speed = self._config.speed_factor
         merged, _ = merged.retimed(self._config.max_linear_mps / speed, self._config.max_angular_radps / speed)
         q0, dq0, ddq0 = current.joints.sample(now_s)
         seeds = current.joints.positions(merged.times_s[1:])
@@ -75,15 +91,15 @@ class Planner:
         if found.why:
             raise ChunkRefused(Refusal.UNREACHABLE, found.why)
         q = np.concatenate([q0[None], found.q])
-        joints, merged = self._timed(q, None if resting else dq0, None if resting else ddq0, merged)
+        joints, merged = self._timed(q, None if resting else dq0, None if resting else ddq0, merged, speed)
         return self._checked(joints, merged)
 
-    def _merge(self, old: PosePath, new: PosePath, now_s: float, resting: bool) -> PosePath:
+    def _merge(self, old: PosePath, new: PosePath, now_s: float, resting: bool, speed: float) -> PosePath:
         """Knots of the merged path: weights go from the old chunk to the new one, faster where the new is surer."""
         times, played = _knot_times(new, now_s)
         new_poses, rules = new.sample(times), self._config.chunks
         old_poses = _from_where(new_poses, old.sample(times[:1])[0]) if resting else old.sample(times)
-        u = np.minimum((times - now_s) / (self._blend_s(old_poses[0], new_poses[0]) * self._config.speed_factor), 1.0)
+        u = np.minimum((times - now_s) / (self._blend_s(old_poses[0], new_poses[0]) * speed), 1.0)
         ramp = u * u * u * (10.0 + u * (6.0 * u - 15.0))
         old_variance = old.sigma_at(times) ** 2 + (rules.drift_mps * np.maximum(times - old.observed_s, 0.0)) ** 2
         new_variance = new.sigma_at(times) ** 2 + (rules.drift_mps * np.maximum(times - new.observed_s, 0.0)) ** 2
@@ -100,13 +116,13 @@ class Planner:
         return max(self._config.chunks.blend_s, float(np.sqrt(_PEAK_OF_BLEND * gap / self._config.chunks.blend_mps2)))
 
     def _timed(self, q: np.ndarray, dq0: np.ndarray | None, ddq0: np.ndarray | None,
-               poses: PosePath) -> tuple[JointPath, PosePath]:
+               poses: PosePath, speed: float) -> tuple[JointPath, PosePath]:
         """Joint path through q (N, 7), segments stretched until velocity and acceleration are inside the limits
         with enough left to brake and to change speed at any time."""
         gaps = first = np.diff(poses.times_s)
         for _ in range(_RETIME_ROUNDS):
             joints = JointPath.through(poses.times_s[0] + np.concatenate([[0.0], np.cumsum(gaps)]), q, dq0, ddq0)
-            stretch, excess = self._demand(joints)
+            stretch, excess = self._demand(joints, speed)
             if stretch.max() <= _ALMOST_ONE:
                 break
             wider = np.minimum(gaps * _spread(1.0 + 1.1 * (stretch - 1.0)), _MAX_STRETCH * first)
@@ -115,20 +131,19 @@ class Planner:
             gaps = wider
         else:
             joints = JointPath.through(poses.times_s[0] + np.concatenate([[0.0], np.cumsum(gaps)]), q, dq0, ddq0)
-            stretch, excess = self._demand(joints)
+            stretch, excess = self._demand(joints, speed)
         if excess > _TOLERATED_EXCESS:
             raise ChunkRefused(Refusal.TOO_FAST, f"a joint would need {excess:.2f} times what it may, however slowly "
                                "the chunk is played (near a singularity, or a turn on the spot)")
         return joints, poses.with_gaps(gaps)
 
-    def _demand(self, joints: JointPath) -> tuple[np.ndarray, float]:
+    def _demand(self, joints: JointPath, speed: float) -> tuple[np.ndarray, float]:
         """How much longer each segment (N - 1,) should be, and the worst ratio to a limit without reserves."""
-        speed, c = self._config.speed_factor, self._config
         q, dq, ddq = joints.inside()
         low, high = self._limits.velocity_bounds(q)
         velocity = (dq * speed / np.where(dq > 0.0, np.maximum(high, 1e-6), np.minimum(low, -1e-6))).max(axis=(1, 2))
         turning = np.abs(ddq) * speed**2
-        braking = np.abs(dq) * speed / (c.brake_s * (1.0 - c.jerk_share))
+        braking = np.abs(dq) * speed / self._braking_s
         with_reserve = ((turning + braking) / self._limits.ddq_max).max(axis=(1, 2))
         excess = max(float(velocity.max()), float((turning / self._limits.ddq_max).max()))
         return np.maximum(np.maximum(velocity, np.sqrt(with_reserve)), 1.0), excess

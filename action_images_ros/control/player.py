@@ -28,6 +28,7 @@ class Player:
         self._kinematics = kinematics
         self._limiter = JointLimiter(kinematics.limits.scaled(config.limits), config.period_s, config.brake_s)
         self._rate = PlaybackRate(config.speed_factor, config.brake_s, config.jerk_share, config.period_s)
+        self._wanted = config.speed_factor
         self.clock = PlaybackClock(config.chunks.max_age_s + 1.0, config.rate_hz)
         self.plan: Plan | None = None
         self.path_s = 0.0
@@ -51,9 +52,27 @@ class Player:
         self._braking = False
         self._pose = self._kinematics.fk(q)
 
-    def adopt(self, plan: Plan) -> None:
-        """Play this plan from the present path time on; it must continue the present one."""
+    def adopt(self, plan: Plan, timed_for: float) -> None:
+        """Play this plan from the present path time on; it must continue the present one, and have been made for
+        `timing()`'s answer or less than the present `timed_for` says."""
         self.plan = plan
+        self._rate.retime(min(self._wanted, timed_for), timed_for)
+
+    def set_speed(self, speed_factor: float) -> None:
+        """Slower: at once, within the braking that every plan has in reserve. Faster: as plans made for it come."""
+        self._wanted = speed_factor
+        self._rate.retime(min(speed_factor, self._rate.timed_for), self._rate.timed_for)
+
+    def timing(self) -> float:
+        """The speed to time the next plan for: the one that is wanted, once the present motion is inside its limits
+        at that too."""
+        rate = self._rate
+        if rate.resting:
+            return self._wanted
+        if self._wanted <= rate.timed_for:
+            return self._wanted if rate.settled else rate.timed_for
+        assert self.plan is not None, "something moves"
+        return self._planner.fastest(self.plan, self.path_s, rate.timed_for, self._wanted)
 
     @property
     def resting(self) -> bool:
@@ -78,6 +97,11 @@ class Player:
     def rate(self) -> float:
         """Path seconds per second, now."""
         return self._rate.rate
+
+    @property
+    def full_rate(self) -> float:
+        """Path seconds per second in full motion."""
+        return self._rate.full
 
     @property
     def command(self) -> JointCommand | None:

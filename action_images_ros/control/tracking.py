@@ -141,20 +141,34 @@ class JointLimiter:
 
 
 class PlaybackRate:
-    """How fast path time runs: 0 at rest, speed_factor in full motion, changed with bounded acceleration and jerk."""
+    """How fast path time runs: 0 at rest, `full` in full motion, changed with bounded acceleration and jerk.
+
+    These bounds belong to the speed that the plan is timed for (`timed_for` >= full): from there to rest in brake_s.
+    """
 
     def __init__(self, speed_factor: float, brake_s: float, jerk_share: float, period_s: float) -> None:
         self._otg = Ruckig(1, period_s)
         self._input = InputParameter(1)
         self._output = OutputParameter(1)
-        ramp = jerk_share * brake_s
-        acceleration = speed_factor / (brake_s - ramp)
+        self._ramp_s = jerk_share * brake_s
+        self._brake_s = brake_s
         self._input.control_interface = ControlInterface.Velocity
-        self._input.max_acceleration = [acceleration]
-        self._input.max_jerk = [acceleration / ramp]
-        self._input.max_velocity = [2.0 * speed_factor]
-        self._speed = speed_factor
+        self.retime(speed_factor, speed_factor)
         self.reset()
+
+    def retime(self, full: float, timed_for: float) -> None:
+        """Another speed in full motion, for a plan that is timed for `timed_for`. The present rate must not be above
+        that, nor, where it is lowered, be changing."""
+        acceleration = timed_for / (self._brake_s - self._ramp_s)
+        self._input.max_acceleration = [acceleration]
+        self._input.max_jerk = [acceleration / self._ramp_s]
+        self._input.max_velocity = [2.0 * timed_for]
+        self.full, self.timed_for = full, timed_for
+
+    @property
+    def settled(self) -> bool:
+        """At rest or in full motion, and not changing."""
+        return self.change == 0.0 and self.rate in (0.0, self.full)
 
     def reset(self) -> None:
         """At rest."""
@@ -169,7 +183,7 @@ class PlaybackRate:
 
     def advance(self, moving: bool) -> float:
         """One tick towards full speed (moving) or rest; returns the path time (s) that passes in it."""
-        target = self._speed if moving else 0.0
+        target = self.full if moving else 0.0
         if self.rate == target and self.change == 0.0:
             return self.rate * self._otg.delta_time
         self._input.target_velocity = [target]

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -69,7 +71,8 @@ class ControllerParameters:
     gripper_interface: str = parameter("position", "what the gripper listens to", choices=GRIPPER_INTERFACES)
     rate_hz: float = parameter(100.0, "control ticks and commands a second", minimum=20.0, maximum=500.0)
     speed_factor: float = parameter(
-        0.2, "playback speed of the policy's motion, 1 = its own", minimum=0.01, maximum=3.0
+        0.2, "playback speed of the policy's motion, 1 = its own; can be set while the node runs, then at most to 1",
+        minimum=0.01, maximum=3.0, live=True,
     )
     max_linear_mps: float = parameter(0.5, "fastest TCP motion", minimum=0.01, maximum=2.0)
     max_angular_radps: float = parameter(1.5, "fastest TCP rotation", minimum=0.01, maximum=4.0)
@@ -98,7 +101,9 @@ class ControllerNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("controller", ControllerParameters)
         self._loop: DeadlineLoop | None = None
+        self._controller: Controller = None  # type: ignore[assignment]  # there from setup to teardown
         self._inputs: list = []
+        self.add_on_set_parameters_callback(self._on_parameters)
         self.diagnostics.add(self._report)
         self.diagnostics.add(self._report_arm)
 
@@ -139,6 +144,18 @@ class ControllerNode(ManagedNode):
         self._changes = self.create_publisher(String, "controller_state", qos.EVENTS)
         self._verdicts = self.create_publisher(String, "chunk_verdicts", qos.STATE)
         self._serve()
+
+    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """speed_factor is all that can be set on a node that runs; rclpy has checked its type and range."""
+        for change in changes:
+            if change.name != "speed_factor":
+                continue
+            answer = self._have_done(lambda _, speed=change.value: self._controller.set_speed(speed))
+            if not answer.ok:
+                return SetParametersResult(successful=False, reason=answer.message)
+            self.parameters = replace(self.parameters, speed_factor=change.value)
+            self.get_logger().info(answer.message)
+        return SetParametersResult(successful=True)
 
     def _serve(self) -> None:
         self.create_service(
@@ -245,18 +262,24 @@ class ControllerNode(ManagedNode):
     def _answer(
         self, response: SetBool.Response | Trigger.Response, ask: Callable[[float], Response]
     ) -> SetBool.Response | Trigger.Response:
-        """Have the control thread do it; that is within one period."""
+        answer = Response(False, "the controller is not active; activate it first")
+        if self._loop is not None:
+            answer = self._have_done(ask)
+        response.success, response.message = answer.ok, answer.message
+        return response
+
+    def _have_done(self, ask: Callable[[float], Response]) -> Response:
+        """By the control thread, which is within one period; while it does not run, here."""
+        if self._controller is None:
+            return Response(True, "will do")
         if self._loop is None:
-            response.success, response.message = False, "the controller is not active; activate it first"
-            return response
+            return ask(time.monotonic())
         future: Future[Response] = Future()
         self._inbox.put(lambda now_s: future.set_result(ask(now_s)))
         try:
-            answer = future.result(_ANSWER_S)
-            response.success, response.message = answer.ok, answer.message
+            return future.result(_ANSWER_S)
         except FutureTimeout:
-            response.success, response.message = False, f"the control loop did not answer within {_ANSWER_S:g} s"
-        return response
+            return Response(False, f"the control loop did not answer within {_ANSWER_S:g} s")
 
     def _tick(self, now_s: float) -> None:
         """Commands go out first; a chunk is planned in what is left of the period."""
@@ -312,6 +335,7 @@ class ControllerNode(ManagedNode):
             "arm_clearance_m": stats.arm_clearance_m,
             "path_left_s": stats.path_left_s,
             "playback_rate": stats.playback_rate,
+            "speed_factor": self.parameters.speed_factor,
             "lag_ms": 1e3 * stats.lag_s,
             "tracking_error_rad": stats.tracking_error_rad,
             "tracking_error_m": stats.tracking_error_m,

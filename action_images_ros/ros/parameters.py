@@ -25,11 +25,14 @@ def parameter(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    live: bool = False,
 ) -> Any:
-    """A dataclass field that is a ROS parameter. Ranges apply to numbers, choices to text."""
+    """A dataclass field that is a ROS parameter. Ranges apply to numbers, choices to text. live: it can be set while
+    the node runs; the node then listens to it."""
     return dataclasses.field(
         default=default,
-        metadata={"description": description, "minimum": minimum, "maximum": maximum, "choices": choices},
+        metadata={"description": description, "minimum": minimum, "maximum": maximum, "choices": choices,
+                  "live": live},  # fmt: skip
     )
 
 
@@ -45,6 +48,7 @@ class ParameterSpec:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     optional: bool = False
+    live: bool = False
 
     def check(self, value: Any) -> None:
         """Raise ConfigError unless `value` is legal."""
@@ -83,6 +87,7 @@ def _walk(cls: type, prefix: str) -> Iterator[ParameterSpec]:
                 m.get("maximum"),
                 m.get("choices", ()),
                 optional,
+                m.get("live", False),
             )
 
 
@@ -125,7 +130,7 @@ def _assemble(cls: Any, values: dict[str, Any], known: dict[str, ParameterSpec],
 
 
 def declare(node, cls: type[T]) -> T:
-    """Declare every parameter of `cls` on a node, read-only, and return the instance that its overrides make.
+    """Declare every parameter of `cls` on a node, read-only unless it is live, and return the instance that its overrides make.
 
     Raises ConfigError naming the parameter for a wrong type or a value out of range.
     """
@@ -136,7 +141,7 @@ def declare(node, cls: type[T]) -> T:
     for spec in specs(cls):
         legal = f" Legal: {', '.join(spec.choices)}." if spec.choices else ""
         descriptor = ParameterDescriptor(
-            description=spec.description + legal, read_only=True, additional_constraints=", ".join(spec.choices)
+            description=spec.description + legal, read_only=not spec.live, additional_constraints=", ".join(spec.choices)
         )
         if spec.minimum is not None and spec.maximum is not None and spec.kind in (int, float):
             kind, field = (

@@ -77,7 +77,12 @@ class Remote:
             return False, "this controller takes its speed only when it starts: speed_factor:=VALUE"
         number = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
         request = SetParameters.Request(parameters=[Parameter(name=_SPEED, value=number)])
-        return self._call(self._set, request, lambda r: (r.results[0].successful, r.results[0].reason or f"{value:g}"))
+        ok, message = self._call(
+            self._set, request, lambda r: (r.results[0].successful, r.results[0].reason or f"{value:g}")
+        )
+        if ok:
+            self._audience.on_speed(value, True, *self._range)
+        return ok, message
 
     def look_around(self) -> None:
         """Ask what the graph offers, without waiting: recorder, speed. For a timer of the node."""

@@ -32,6 +32,7 @@ CELL = Workspace((0.25, -0.45, -0.1), (0.7, 0.45, 0.75), keep_out_boxes_m=(((0.5
 PERIOD_S = 0.01
 LONGEST_REST_S = 0.3
 STILL_RADPS = 1e-6
+SPEEDS = [0.05, 0.2, 0.6, 1.0]
 
 traffic = st.fixed_dictionaries(dict(
     seed=st.integers(0, 2**31), speed=st.sampled_from([0.2, 0.6, 1.0, 1.5]), latency_s=st.floats(0.0, 1.0),
@@ -75,10 +76,12 @@ def operate(loop, rng):
     if rng.random() < 0.03:
         loop.controller.reset(loop.now_s)
         loop.controller.enable(True, loop.now_s)
+    if rng.random() < 0.01:
+        loop.controller.set_speed(float(rng.choice(SPEEDS)))
 
 
 def drive(t, seconds, interfere):
-    """Run the traffic `t`; returns the loop with its log, and the verdicts."""
+    """Run the traffic `t`, with an operator where told; returns the loop with its log, and the verdicts."""
     rng = np.random.default_rng(t["seed"])
     config = ControllerConfig(speed_factor=t["speed"], limits=t["scales"], watchdog=WatchdogConfig(frames_s=0.3))
     loop = ClosedLoop(Controller(config, ARM, CELL), ARM, TrailingArm(lag_s=t["lag_s"]))
@@ -100,7 +103,7 @@ def drive(t, seconds, interfere):
             verdicts.append(loop.controller.on_chunk(item[1], loop.now_ns, loop.now_s))
         pending = [p for p in pending if p[0] > loop.now_s]
         if interfere:
-            operate(loop, rng)
+            (interfere if callable(interfere) else operate)(loop, rng)
         loop.period()
     return loop, verdicts
 
@@ -189,3 +192,64 @@ def test_undisturbed_the_goal_is_reached(seed, latency_s):
             loop.controller.on_chunk(pending.pop(0)[1], loop.now_ns, loop.now_s)
         loop.period()
     assert np.linalg.norm(loop.base_T_tcp[:3, 3] - goal[:3, 3]) < 3e-3
+
+
+@quick
+@given(t=traffic, changes=st.lists(st.tuples(st.integers(20, 450), st.sampled_from(SPEEDS)), min_size=1, max_size=8))
+def test_the_speed_changes_in_mid_motion_without_leaving_limits_or_path(t, changes):
+    t = t | dict(speed=1.0, lost=0.0, doubled=0.0, broken=0.0, noise_m=0.0, every_s=0.25, latency_s=0.1, jitter_s=0.0)
+    told, when = [], dict(changes)
+
+    def operator(loop, rng):
+        if len(loop.log) in when:
+            assert loop.controller.set_speed(when[len(loop.log)]).ok
+            told.append((len(loop.log), when[len(loop.log)]))
+
+    loop, _ = drive(t, 5.0, operator)
+    assert len(told) == len(when)
+    limits, q, dq = FR3_LIMITS.scaled(t["scales"]), loop.commands(), velocities(loop)
+    low, high = limits.velocity_bounds(q)
+    assert np.all(dq <= high + 1e-3) and np.all(dq >= low - 1e-3)
+    acceleration = np.diff(dq, axis=0) / PERIOD_S
+    assert np.abs(acceleration / limits.ddq_max).max() <= 1.0 + 1e-6
+    assert np.abs(np.diff(acceleration, axis=0) / PERIOD_S / limits.dddq_max).max() <= 1.0 + 1e-3
+    assert np.all(np.abs(np.diff(q, axis=0) - 0.5 * PERIOD_S * (dq[1:] + dq[:-1]))
+                  <= limits.ddq_max * PERIOD_S**2 / 4 + 1e-6)  # fmt: skip
+    speed, since = 1.0, 0
+    for k, output in enumerate(loop.log):
+        speed, since = next(((s, k) for at, s in told if at == k), (speed, since))
+        if (k - since) * PERIOD_S > LONGEST_REST_S:
+            assert output.stats.playback_rate <= speed + 1e-9
+        assert output.stats.playback_rate <= 1.0 + 1e-9
+
+
+def cruising(speed, to, changed_at=1.5):
+    """A long straight motion at one speed, another one told in the middle of it: rates of playback."""
+    far = make(HOME[:3, :3], HOME[:3, 3] + [0.15, 0.3, 0.2])
+    loop = ClosedLoop(Controller(ControllerConfig(speed_factor=speed), ARM, CELL), ARM, TrailingArm(lag_s=0.0))
+    loop.run(0.05)
+    assert loop.controller.enable(True, loop.now_s).ok
+    policy = StraightLinePolicy(far, step_m=0.02)
+    for k in range(300):
+        if k == round(changed_at / PERIOD_S):
+            assert loop.controller.set_speed(to).ok
+        if k % 25 == 0:
+            loop.controller.on_chunk(policy.chunk(loop.base_T_tcp, 1.0, loop.now_ns), loop.now_ns, loop.now_s)
+        loop.period()
+    return np.array([o.stats.playback_rate for o in loop.log[-300:]]), loop
+
+
+def test_slower_is_slower_at_once_and_faster_is_faster_with_the_next_chunks():
+    rates, _ = cruising(1.0, 0.3)
+    assert rates[140] == 1.0 and rates[150 + 30] == 0.3 and rates[-1] == 0.3
+    rates, loop = cruising(0.3, 1.0)
+    assert rates[140] == 0.3 and rates[-1] == 1.0
+    assert max(o.stats.deviation_rad for o in loop.log) < 1e-3
+
+
+def test_a_speed_beyond_the_policy_s_own_is_refused_and_nothing_changes():
+    for speed in (0.0, -1.0, 1.01, float("nan")):
+        rates, loop = cruising(0.5, 0.5)
+        answer = loop.controller.set_speed(speed)
+        assert not answer.ok and "legal: 0.01 to 1" in answer.message
+        assert loop.run(0.5).stats.playback_rate in (0.0, 0.5)
