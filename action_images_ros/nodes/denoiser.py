@@ -68,7 +68,7 @@ class DenoiserParameters:
     instruction: str = parameter("", "instruction to start with; empty: wait for the topic")
     max_rate_hz: float = parameter(0.0, "most chunks a second; 0: one after the other", minimum=0.0, maximum=50.0)
     committed_steps: int = parameter(
-        0, "most action steps that a chunk takes over from what the controller has committed to", minimum=0, maximum=64
+        2, "most action steps that a chunk takes over from what the controller has committed to", minimum=0, maximum=64
     )
     max_failures: int = parameter(3, "failed chunks in a row that end the node; 0: no limit", minimum=0, maximum=1000)
     nice: int = parameter(5, "niceness of the inference, so that the control loop goes first", minimum=0, maximum=19)
