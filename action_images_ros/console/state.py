@@ -285,7 +285,10 @@ class ConsoleState:
             v = control.values
             total = {"p50_ms": _number(v.get("latency_mean_ms", "")), "p99_ms": _number(v.get("latency_p95_ms", ""))}
             loop = {key: _number(v.get(f"period_error_{key}", "")) for key in ("p50_ms", "p99_ms")}
-            rows += [{"name": "exposure to control", "which": "mean, p95", **total}, {"name": "control period error", **loop}]
+            rows += [
+                {"name": "exposure to control", "which": "mean, p95", **total},
+                {"name": "control period error", **loop},
+            ]
         return rows
 
     def _camera(self, view: str) -> dict:

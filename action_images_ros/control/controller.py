@@ -172,7 +172,8 @@ class Controller:
             q = self._take_up.q
             assert q is not None, "its absence is a hindrance"
             player.rest_at(q)
-        lag_s = min(_LAG_SLACK * self._watchdog.lag_s, self._config.max_tracking_lag_s) * min(player.rate, player.full_rate)
+        lag_s = min(_LAG_SLACK * self._watchdog.lag_s, self._config.max_tracking_lag_s)
+        lag_s *= min(player.rate, player.full_rate)
         placed = self._queue.place(chunk, player.clock, player.path_s, player.base_T_tcp, lag_s)
         timing = player.timing()
         player.adopt(self._planner.replace_tail(player.plan, placed, player.path_s, player.rate == 0.0, timing), timing)

@@ -150,12 +150,15 @@ class ControllerNode(ManagedNode):
         for change in changes:
             if change.name != "speed_factor":
                 continue
-            answer = self._have_done(lambda _, speed=change.value: self._controller.set_speed(speed))
+            answer = self._have_done(partial(self._set_speed, change.value))
             if not answer.ok:
                 return SetParametersResult(successful=False, reason=answer.message)
             self.parameters = replace(self.parameters, speed_factor=change.value)
             self.get_logger().info(answer.message)
         return SetParametersResult(successful=True)
+
+    def _set_speed(self, speed_factor: float, now_s: float) -> Response:
+        return self._controller.set_speed(speed_factor)
 
     def _serve(self) -> None:
         self.create_service(

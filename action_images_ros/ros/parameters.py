@@ -130,7 +130,8 @@ def _assemble(cls: Any, values: dict[str, Any], known: dict[str, ParameterSpec],
 
 
 def declare(node, cls: type[T]) -> T:
-    """Declare every parameter of `cls` on a node, read-only unless it is live, and return the instance that its overrides make.
+    """Declare every parameter of `cls` on a node, and return the instance that its overrides make. Only live ones can
+    be set later.
 
     Raises ConfigError naming the parameter for a wrong type or a value out of range.
     """
@@ -141,7 +142,9 @@ def declare(node, cls: type[T]) -> T:
     for spec in specs(cls):
         legal = f" Legal: {', '.join(spec.choices)}." if spec.choices else ""
         descriptor = ParameterDescriptor(
-            description=spec.description + legal, read_only=not spec.live, additional_constraints=", ".join(spec.choices)
+            description=spec.description + legal,
+            read_only=not spec.live,
+            additional_constraints=", ".join(spec.choices),
         )
         if spec.minimum is not None and spec.maximum is not None and spec.kind in (int, float):
             kind, field = (
