@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
 from ..errors import ConfigError, DatasetError
@@ -27,8 +29,14 @@ class Processes:
         if self._count == 1 or len(jobs) <= 1:
             yield from map(work, jobs)
             return
-        with multiprocessing.get_context("spawn").Pool(min(self._count, len(jobs))) as pool:
-            yield from pool.imap_unordered(work, jobs)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(self._count, len(jobs)), context) as pool:
+            try:
+                for done in as_completed([pool.submit(work, job) for job in jobs]):
+                    yield done.result()
+            except BrokenProcessPool as e:
+                raise DatasetError("a process was ended from outside, perhaps for lack of memory; run the same command "
+                                   "again, it goes on there") from e  # fmt: skip
 
 
 class RayCluster:
