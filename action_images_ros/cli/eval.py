@@ -87,11 +87,15 @@ def _config(args: argparse.Namespace):
 
 
 def _evaluate(args: argparse.Namespace, model: Path, config, out: Path | None) -> dict:
+    from ..cell import Cell
     from ..policy import ActionImagePolicy
     from ..sim.evaluation import EpisodeOutcome, evaluate
     from ..sim.video import VideoObserver
 
     policy = ActionImagePolicy.from_pretrained(model, engine=args.engine)
+    if args.cell:
+        cell = Cell.load(args.cell)
+        policy.config.data.require(cell.view_names, cell.arm.base_frame, cell.arm.tcp_frame)
     outcomes: list[EpisodeOutcome] = []
     video: list[VideoObserver] = []
     if out:

@@ -226,6 +226,8 @@ def _model_config(args: argparse.Namespace, modes: tuple[str, ...]):
     """That of the files, or the default one; sizes that are given replace its own."""
     from ..errors import ConfigError
     from ..model.config import ConvCanvasConfig, ModelConfig
+    from ..recording.lerobot_read import is_dataset
+    from ..training.recorded import data_contract
 
     files = _files(args)
     model = ModelConfig.load(files) if files else ModelConfig(conv_canvas=ConvCanvasConfig(frame_channels=32))
@@ -235,4 +237,6 @@ def _model_config(args: argparse.Namespace, modes: tuple[str, ...]):
     if args.distil:
         model = dataclasses.replace(
             model, sampler=dataclasses.replace(model.sampler, denoising_steps=args.student_steps))
+    if is_dataset(args.data):
+        model = dataclasses.replace(model, data=data_contract(args.data))
     return dataclasses.replace(model, modes=modes, conv_canvas=dataclasses.replace(model.conv_canvas, **sizes))

@@ -14,6 +14,7 @@ from ..codec import ActionEncoding, DecodeConfig
 from ..errors import ModelError, one_of
 from .canvas import Mode
 from .compression import COMPRESSIONS, Compression
+from .contract import DataContract
 from .wan.config import WanConfig
 
 FORMAT_VERSION = 1
@@ -91,7 +92,7 @@ class ModelConfig:
     dt_s: spacing of action steps. image_size, action_size: (width, height) px of the square camera images that the
     model sees and of the action images that it makes. modes: what it was trained for. ray_frame: that of the camera
     rays. conv_canvas, wan: sizes of the one that `denoiser` names. decode: what of its own images is credible
-    enough to act on.
+    enough to act on. data: what the training data was made with.
 
     Raises ModelError where values do not fit each other.
     """
@@ -111,6 +112,7 @@ class ModelConfig:
     wan: WanConfig = field(default_factory=WanConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+    data: DataContract = field(default_factory=DataContract)
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -127,6 +129,8 @@ class ModelConfig:
                 f"views {self.views} (>= 2), chunk_size {self.chunk_size} (>= 2) and dt_s {self.dt_s} (> 0) "
                 "must make a chunk that can be triangulated and executed"
             )
+        if self.data.views and len(self.data.views) != self.views:
+            raise ModelError(f"views is {self.views}, but data.views names {', '.join(self.data.views)}")
         if not self.modes:
             raise ModelError(f"modes is empty; give at least one of {', '.join(m.value for m in Mode)}")
         for mode in self.modes:
@@ -227,6 +231,7 @@ _NESTED = {
     "wan": WanConfig,
     "sampler": SamplerConfig,
     "decode": DecodeConfig,
+    "data": DataContract,
 }
 
 

@@ -24,6 +24,7 @@ from ..engines import ENGINES
 from ..engines.options import EngineOptions, Precision
 from ..errors import ActionImagesError, ConfigError, EngineError, ModelError, TransportError
 from ..model.canvas import Mode
+from ..model.config import ModelConfig
 from ..policy import ActionImagePolicy
 from ..ros import qos
 from ..ros.cells import policy_cell
@@ -105,6 +106,7 @@ class DenoiserNode(ManagedNode):
             if not getattr(p, name):
                 raise ConfigError(f"denoiser needs the parameter `{name}`")
         self._cell = cell = policy_cell(p.cell)
+        ModelConfig.load(p.model).data.require(cell.view_names, cell.arm.base_frame, cell.arm.tcp_frame)
         sync = cell.sync
         self._sync = Synchroniser(cell.view_names, sync.max_skew_s, sync.max_age_s, sync.max_same_picture_s)
         self._reader, self._history = JointStateReader(cell.arm.joints, cell.arm.fingers), StateHistory()

@@ -49,8 +49,8 @@ class TrainConfig:
     """samples: canvases until the learning rate has reached zero; minutes: the same as a time budget, whichever is
     reached first. batch_size: canvases of one step of the optimiser, over all processes; accumulate: parts in which
     each process makes its share. mode_mix: share of each mode. average_decay: of the exponential moving average that
-    is shipped. only: a regular expression; parameters whose name it does not find keep their values. recompute: gradient checkpointing of the transformer blocks.
-    sharing: of the model, between processes."""
+    is shipped. only: a regular expression; parameters whose name it does not find keep their values.
+    recompute: gradient checkpointing of the transformer blocks. sharing: of the model, between processes."""
 
     samples: int = 40_000
     minutes: float = math.inf

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import DatasetError
+from ..errors import DatasetError, ModelError
 from ..model.config import ModelConfig
+from ..model.contract import DataContract
 from ..model.frames import model_camera, model_image
+from ..recording.lerobot_layout import CONTRACT
 from ..recording.lerobot_read import RecordedEpisode, least_confidence, read_dataset
 from .data import Episode
 
@@ -22,8 +25,12 @@ def recorded_episodes(directory: Path, config: ModelConfig, split: str = "", lim
 
     A recording at k times the model's rate gives k episodes, each beginning a frame later: every frame is a start.
     Of a data set of `action-images label`, no chunk contains a frame whose label is less sure than min_confidence
-    (None: as the data set says). Raises DatasetError where the rates or the views do not fit the model.
+    (None: as the data set says). Raises DatasetError where rates, views or frames do not fit the model.
     """
+    of_data = data_contract(directory)
+    found = config.data.differences(of_data.views, of_data.base_frame, of_data.tcp_frame)
+    if found:
+        raise DatasetError(f"{directory} does not go with this model's data: {'; '.join(found)}")
     least = least_confidence(directory) if min_confidence is None else min_confidence
     out: list[Episode] = []
     for recorded in read_dataset(directory, split):
@@ -35,6 +42,16 @@ def recorded_episodes(directory: Path, config: ModelConfig, split: str = "", lim
         raise DatasetError(f"{directory}: no episode of split {split or 'all'} that is not marked as a failure and "
                            f"has {config.chunk_size} action steps in a row that are sure enough")  # fmt: skip
     return out
+
+
+def data_contract(directory: Path) -> DataContract:
+    """What a model that is trained on this data set has to know of it. Raises DatasetError where it does not say."""
+    try:
+        said = json.loads((Path(directory) / CONTRACT).read_text(encoding="utf-8"))
+        return DataContract(tuple(said["views"]), float(said["fps"]), said["base_frame"], said["tcp_frame"])
+    except (OSError, ValueError, KeyError, TypeError, ModelError) as e:
+        raise DatasetError(f"{directory} is no complete data set: {CONTRACT} does not say views, fps and frames "
+                           f"({' '.join(str(e).split())})") from e
 
 
 def frame_stride(fps: float, dt_s: float) -> int:

@@ -14,12 +14,13 @@ from action_images_ros.cli import main
 from action_images_ros.control import Fr3Kinematics
 from action_images_ros.errors import DatasetError
 from action_images_ros.model.config import ModelConfig
+from action_images_ros.model.contract import DataContract
 from action_images_ros.model.frames import model_image
 from action_images_ros.recording import action_vector
 from action_images_ros.recording.lerobot_read import read_dataset
 from action_images_ros.recording.stage import grid
 from action_images_ros.training.data import CanvasSource, load_episodes
-from action_images_ros.training.recorded import frame_stride
+from action_images_ros.training.recorded import data_contract, frame_stride
 
 FK = Fr3Kinematics().fk
 
@@ -219,6 +220,22 @@ def test_the_trainer_sees_what_the_live_policy_sees(dataset):
     layout = CanvasLayout.for_mode(Mode.POLICY, config.views, config.latent_frames, config.latent_frames)
     batch = CanvasSource(episodes, config).batch(np.random.default_rng(0), 4, layout, Augment())
     assert batch.action.shape[0] == 4 and np.isfinite(batch.action).all()
+
+
+def test_the_contract_of_a_data_set_becomes_the_models_and_is_held_against_the_next(dataset, tmp_path):
+    from dataclasses import replace
+
+    _, _, _, out = dataset
+    said = data_contract(out)
+    assert said == DataContract(("left", "right"), 10.0, "fr3_link0", "fr3_hand_tcp")
+    renamed = replace(ModelConfig(), data=replace(said, views=("left", "wrist")))
+    with pytest.raises(DatasetError, match="views was left, wrist, here it is left, right"):
+        load_episodes(out, None, renamed)
+    shutil.copytree(out / "meta", tmp_path / "meta")
+    contract = tmp_path / "meta/action_images.json"
+    contract.write_text(json.dumps({k: v for k, v in json.loads(contract.read_text()).items() if k != "tcp_frame"}))
+    with pytest.raises(DatasetError, match="does not say views, fps and frames"):
+        data_contract(tmp_path)
 
 
 def test_a_rate_that_does_not_fit_the_model_is_refused():
