@@ -12,8 +12,9 @@ from pathlib import Path
 
 from action_images_ros import cli, nodes
 from action_images_ros.ros import sros2
-from action_images_ros.ros.graph import GRAPHS, Argument
+from action_images_ros.ros.graph import GRAPHS
 from action_images_ros.ros.interface import INTERFACE, Kind
+from action_images_ros.ros.launch_arguments import Argument
 from action_images_ros.ros.parameters import ParameterSpec, specs
 
 OUT = Path(__file__).parent / "reference"

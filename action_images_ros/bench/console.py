@@ -70,8 +70,8 @@ class _Bench:
         import tempfile
 
         from ..ros.console_load import publish_cell
-        from ..ros.graph import NodeSpec
         from ..ros.loop import DeadlineLoop
+        from ..ros.node_spec import NodeSpec
         from ..ros.operator import Operator
         from ..ros.runner import GraphRunner
 

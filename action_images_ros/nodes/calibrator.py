@@ -31,8 +31,8 @@ from ..errors import CalibrationError, ConfigError, TransportError
 from ..ros import commands, qos
 from ..ros.calibration_motion import CalibrationMotion
 from ..ros.calibration_rig import boards, live_rig, watched_cameras
-from ..ros.graph import COMMAND_INTERFACES
 from ..ros.jobs import Jobs
+from ..ros.launch_arguments import COMMAND_INTERFACES
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made
 from ..ros.messages import JointStateReader, image_from_message, image_message, stamp_to_ns

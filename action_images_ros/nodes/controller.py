@@ -44,9 +44,9 @@ from ..control import (
 from ..errors import ActionImagesError, ConfigError, TransportError
 from ..ros import commands, qos
 from ..ros.cells import policy_cell
-from ..ros.graph import COMMAND_INTERFACES, GRIPPER_INTERFACES
 from ..ros.grippers import Gripper, make_gripper
 from ..ros.health import arm_report
+from ..ros.launch_arguments import COMMAND_INTERFACES, GRIPPER_INTERFACES
 from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made

@@ -38,7 +38,7 @@ from ..cell import Cell
 from ..control import FR3_LIMITS, Fr3Kinematics, LimitScales
 from ..errors import ActionImagesError, ArmError, ConfigError
 from ..ros import commands, qos
-from ..ros.graph import ARM_GRIPPERS, COMMAND_INTERFACES
+from ..ros.launch_arguments import ARM_GRIPPERS, COMMAND_INTERFACES
 from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
 from ..ros.managed import Ending, ManagedNode, made

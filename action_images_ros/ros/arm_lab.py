@@ -20,8 +20,8 @@ from ..cell import Cell
 from ..control import Fr3Kinematics, StopPath
 from ..types import ActionChunk, RobotState
 from . import commands, qos
-from .graph import NodeSpec
 from .messages import JointStateReader, camera_info_message, chunk_message
+from .node_spec import NodeSpec
 from .operator import Operator
 from .runner import GraphRunner
 

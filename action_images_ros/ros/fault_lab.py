@@ -28,9 +28,9 @@ from ..cell import Cell
 from ..errors import TransportError
 from ..model.config import ModelConfig
 from . import commands, qos
-from .graph import NodeSpec
 from .messages import image_message, stamp_to_ns, tile_actions
 from .messages.stamps import stamp_from_ns
+from .node_spec import NodeSpec
 from .operator import Operator
 from .runner import GraphRunner
 from .sim_faults import FAULT_TOPIC, TRUTH_COLUMNS, TRUTH_TOPIC, SimFault

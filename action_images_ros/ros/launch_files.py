@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from .graph import Argument, NodeSpec
+from .launch_arguments import Argument
+from .node_spec import NodeSpec
 from .runner import environment_defaults
 
 if TYPE_CHECKING:

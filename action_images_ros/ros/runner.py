@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ..errors import ConfigError, TransportError
 from .dds import profile_defaults
-from .graph import PACKAGE, NodeSpec
 from .main import PARENT_VARIABLE
+from .node_spec import PACKAGE, NodeSpec
 from .paths import executable_command
 
 _TAIL_LINES = 20

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from action_images_ros.ros.graph import GRAPHS, PACKAGE
+from action_images_ros.ros.graph import GRAPHS
+from action_images_ros.ros.node_spec import PACKAGE
 from action_images_ros.ros.parameters import specs
 
 ROOT = Path(__file__).resolve().parents[2]

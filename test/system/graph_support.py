@@ -18,8 +18,8 @@ from action_images_ros.control import Fr3Kinematics
 from action_images_ros.model.config import ConvCanvasConfig, ModelConfig
 from action_images_ros.model.frames import model_camera
 from action_images_ros.ros import qos
-from action_images_ros.ros.graph import NodeSpec
 from action_images_ros.ros.messages import JointStateReader, image_message, stamp_to_ns, tile_actions
+from action_images_ros.ros.node_spec import NodeSpec
 from action_images_ros.ros.operator import Operator
 from action_images_ros.ros.runner import GraphRunner
 from action_images_ros.sim.cell import SimCell

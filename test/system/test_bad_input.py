@@ -1,6 +1,8 @@
 """Bad input: the process ends with status 2 and one line that says what is wrong and what to do."""
 
+import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,8 @@ import pytest
 from graph_support import START_S, Watch, node, sim_node
 
 from action_images_ros.cell import Cell
-from action_images_ros.ros.graph import NodeSpec
+from action_images_ros.model.config import ModelConfig
+from action_images_ros.ros.node_spec import NodeSpec
 from action_images_ros.ros.operator import Operator
 from action_images_ros.ros.runner import GraphRunner, command_line
 
@@ -54,6 +57,16 @@ def edited(cell_file, tmp_path, old: str, new: str):
 def test_a_node_says_what_is_wrong_and_ends_with_2(cell_file, name, parameters, says):
     status, line = ended(node(name, cell_file, **parameters))
     assert status == 2 and says in line
+
+
+def test_the_denoiser_refuses_a_cell_that_is_not_what_the_model_was_trained_on(cell_file, model_directory, tmp_path):
+    shutil.copytree(model_directory, tmp_path / "model")
+    config = ModelConfig.load(model_directory)
+    data = dataclasses.replace(config.data, views=("left", "wrist"), tcp_frame="fr3_hand")
+    dataclasses.replace(config, data=data).save(tmp_path / "model")
+    status, line = ended(node("denoiser", cell_file, model=str(tmp_path / "model"), engine="torch"), 120.0)
+    assert status == 2 and "tcp_frame was fr3_hand, here it is fr3_hand_tcp" in line
+    assert "views was left, wrist, here it is left, right" in line
 
 
 def test_a_malformed_cell_file_names_key_and_line(cell_file, tmp_path):

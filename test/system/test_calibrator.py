@@ -18,8 +18,8 @@ from action_images_ros.bench.calibration_pictures import save_scene
 from action_images_ros.calibration.store import StoredCalibration
 from action_images_ros.cell import Cell
 from action_images_ros.ros import commands, qos
-from action_images_ros.ros.graph import NodeSpec
 from action_images_ros.ros.messages import JointStateReader, image_from_message
+from action_images_ros.ros.node_spec import NodeSpec
 from action_images_ros.ros.operator import Operator
 from action_images_ros.ros.runner import GraphRunner
 

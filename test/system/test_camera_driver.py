@@ -15,8 +15,8 @@ from software_camera import record  # noqa: E402
 
 from action_images_ros.cell import Calibrated, Cell  # noqa: E402
 from action_images_ros.ros import qos  # noqa: E402
-from action_images_ros.ros.graph import NodeSpec  # noqa: E402
 from action_images_ros.ros.messages import image_from_message, stamp_to_ns  # noqa: E402
+from action_images_ros.ros.node_spec import NodeSpec  # noqa: E402
 from action_images_ros.ros.operator import Operator  # noqa: E402
 from action_images_ros.ros.runner import GraphRunner, command_line  # noqa: E402
 from action_images_ros.ros.synchroniser import Synchroniser  # noqa: E402
