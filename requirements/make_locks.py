@@ -1,4 +1,4 @@
-"""Writes the lock files beside it: every package of an environment with its version and the SHA-256 of each of its files.
+"""Writes the lock files beside it: every package of an environment its version and the hashes of its files.
 
 Runs with any Python 3.10 or later that has pip and venv; `./run lock` calls it. The resolver, uv, is installed into a
 temporary environment. Nothing that names a package index gets into the files.
@@ -19,7 +19,7 @@ ARM64 = "sys_platform == 'linux' and platform_machine == 'aarch64'"
 
 @dataclass(frozen=True)
 class Lock:
-    """extras: of setup.py. more: requirements besides, such as the installer's own. alone: taken without dependencies."""
+    """extras: of setup.py. more: requirements besides, such as pip itself. alone: taken without dependencies."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ LOCKS = (
     ),
     Lock(
         "deploy",
-        "a cell's machine with ROS 2 Humble, Jazzy or Kilted on Ubuntu, x86-64 or ARM64; NumPy 1, as their messages need",
+        "a cell's machine with ROS 2 Humble, Jazzy or Kilted on Ubuntu, x86-64 or ARM64; NumPy 1, as they have",
         ("deploy", "console", "recording"),
         (*INSTALLER, "numpy<2", "pyrealsense2>=2.55; platform_machine == 'x86_64'"),
         ">=3.10,<3.13",
@@ -63,8 +63,9 @@ def main() -> int:
         subprocess.run([str(work / "venv/bin/python"), "-m", "pip", "install", "--quiet", "uv"], check=True)
         for lock in LOCKS:
             path = HERE / f"{lock.name}.txt"
-            path.write_text(_header(lock) + _compiled(lock, work), encoding="utf-8")
-            print(f"{path.relative_to(HERE.parent)}: {sum('==' in line for line in path.read_text().splitlines())} packages")
+            text = _header(lock) + _compiled(lock, work)
+            path.write_text(text, encoding="utf-8")
+            print(f"{path.relative_to(HERE.parent)}: {text.count('==')} packages")
     return 0
 
 

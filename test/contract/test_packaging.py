@@ -1,8 +1,10 @@
 """package.xml, setup.py, the executables, the command line and the run script agree with each other."""
 
 import ast
+import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -167,14 +169,13 @@ def test_lock_files_hold_what_setup_py_asks_for(keywords, name, extras, pythons)
 
 
 def test_a_locked_installation_refuses_what_has_no_lock_file(tmp_path):
-    import os
-    import shutil
-
     shutil.copy(ROOT / "run", tmp_path / "run")
+    for name in ("setup.py", "setup.cfg", "pyproject.toml"):
+        (tmp_path / name).touch()
     for value, said in (("1", "there is no lock file for 'test'"), ("yes", "ACTION_IMAGES_LOCKED=yes; legal: 0, 1")):
-        (tmp_path / "setup.py").touch(), (tmp_path / "setup.cfg").touch(), (tmp_path / "pyproject.toml").touch()
         env = {**os.environ, "ACTION_IMAGES_LOCKED": value, "AMENT_PREFIX_PATH": ""}
-        refused = subprocess.run(["bash", str(tmp_path / "run"), "setup", "test"], capture_output=True, text=True, env=env)
+        command = ["bash", str(tmp_path / "run"), "setup", "test"]
+        refused = subprocess.run(command, capture_output=True, text=True, env=env)
         assert refused.returncode == 2 and said in refused.stderr, refused.stderr
         assert not (tmp_path / ".venv").exists()
 
