@@ -5,8 +5,9 @@
   action-images record --repair recordings/20260526-143000     mend a recording that was cut off
   action-images record --audit recordings/20260526-143000      rates, gaps, ages, lost messages of a recording
 
-Keys: space start/stop, s success and stop, f failure and stop, d discard, q quit. Where stdin is no terminal: one
-word a line (start, stop, success, failure, discard, note TEXT, quit).
+Keys: space start/stop, s success and stop, f failure and stop, d discard, q quit; who moves the arm from now on:
+h a human (guiding it, correcting the policy), t a teleoperation, p the policy again. Where stdin is no terminal: one
+word a line (start, stop, success, failure, discard, note TEXT, control WHO, quit).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from pathlib import Path
 from ..errors import ActionImagesError
 from . import expert_recording
 
-_KEYS = {" ": ("toggle",), "s": ("success", "stop"), "f": ("failure", "stop"), "d": ("discard",), "q": ("quit",)}
+_KEYS = {" ": ("toggle",), "s": ("success", "stop"), "f": ("failure", "stop"), "d": ("discard",), "q": ("quit",),
+         "h": ("control human",), "t": ("control teleoperation",), "p": ("control policy",)}  # fmt: skip
 _START_S = 30.0
 _STATUS_S = 1.0
 
@@ -109,8 +111,9 @@ def _record(args: argparse.Namespace) -> int:
         for word in words:
             if word == "quit":
                 break
-            if word.startswith("note "):
+            if word.startswith(("note ", "control ")):
                 operator.say("recorder/command", word)
+                print(word, flush=True)
             elif word:
                 _do(operator, word)
             operator.spin_for(0.05)
@@ -168,11 +171,12 @@ def _keys() -> Iterator[Iterator[str]]:
 
 
 def _typed() -> Iterator[str]:
+    fd, waiting = sys.stdin.fileno(), b""  # not sys.stdin.read: what that reads ahead, select does not see
     while True:
-        if select.select([sys.stdin], [], [], 0.0)[0]:
-            yield from _KEYS.get(sys.stdin.read(1).lower(), ("",))
-        else:
-            yield ""
+        if not waiting and select.select([fd], [], [], 0.0)[0]:
+            waiting = os.read(fd, 64)
+        key, waiting = waiting[:1], waiting[1:]
+        yield from _KEYS.get(key.decode("ascii", "replace").lower(), ("",))
 
 
 def _lines() -> Iterator[str]:

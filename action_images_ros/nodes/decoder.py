@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import MarkerArray
 
@@ -75,9 +76,11 @@ class DecoderNode(ManagedNode):
             v.name: self.create_publisher(Image, f"overlay/{v.name}", qos.IMAGE_OUT) for v in self._cell.views
         }
         self._markers = self.create_publisher(MarkerArray, "predicted_path", qos.TARGETS)
+        self._source = self.create_publisher(String, "control_source", qos.LATCHED)
         self._inputs: list = []
 
     def start(self) -> None:
+        self._source.publish(String(data="policy"))
         self._inputs.append(self.create_subscription(Image, "action_images", self._on_action_images, qos.TARGETS))
         for view in self._cell.views:
             self._inputs.append(

@@ -19,13 +19,14 @@ from std_srvs.srv import Trigger
 
 from .. import __version__
 from ..cell import Cell
-from ..errors import ActionImagesError, ConfigError, DatasetError
+from ..errors import ActionImagesError, ConfigError, DatasetError, one_of
 from ..recording.audit import AuditRules
 from ..recording.bag_metadata import Qos
 from ..recording.bag_writer import TopicSpec
 from ..recording.jpeg import TYPE, JpegRules
 from ..recording.mcap_writer import COMPRESSIONS, ChunkRules
 from ..recording.provenance import attachments, provenance
+from ..recording.recorded import SOURCES
 from ..recording.recorder import MARKS_TOPIC, PROVENANCE_TOPIC, Finished, Mark, Recorder, RecorderConfig
 from ..ros import commands, qos
 from ..ros.definitions import definition
@@ -35,7 +36,8 @@ from ..ros.monitor import Level, Report
 from ..ros.parameters import parameter
 from ..ros.taps import Arrival, Tap, Taps
 
-COMMANDS = ("start", "stop", "discard", "success", "failure", "note")
+SERVICES = ("start", "stop", "discard", "success", "failure")
+COMMANDS = (*SERVICES, "note", "control")
 _TOPICS = (
     "instruction", "action_images", "predicted_video", "targets", "committed", "control_source", "/diagnostics", "/tf",
     "/tf_static", "sim_cell/verdict",
@@ -99,8 +101,9 @@ class RecorderNode(ManagedNode):
         self._taps = Taps(self, names, p.pattern, (MARKS_TOPIC, PROVENANCE_TOPIC, "recorder/state"), self._on_message)
         self._marks = self.create_publisher(String, "recorder/marks", qos.EVENTS)
         self._state = self.create_publisher(String, "recorder/state", qos.LATCHED)
+        self._source = self.create_publisher(String, "control_source", qos.LATCHED)
         self.create_subscription(String, "recorder/command", self._on_command, qos.STATE)
-        for name in COMMANDS[:-1]:
+        for name in SERVICES:
             self.create_service(Trigger, f"recorder/{name}", self._service(name))
 
     def start(self) -> None:
@@ -180,6 +183,10 @@ class RecorderNode(ManagedNode):
                 raise DatasetError("the recorder is not active; activate it first")
             if command == "start":
                 return True, self._start(rest)
+            if command == "control":
+                one_of("who is in control", rest, SOURCES, DatasetError)
+                self._source.publish(String(data=rest))
+                return True, rest
             made(self._taps).drain()
             if command == "stop":
                 return True, self._tell(made(self._recorder).stop())

@@ -84,7 +84,7 @@ class Recorder:
         self._writer: WriterThread | None = None
         self._directory: Path | None = None
         self._counts: dict[str, int] = {}
-        self._marks = 0
+        self._marks = self._accepted = 0
         self.began_ns = 0
 
     @property
@@ -126,8 +126,15 @@ class Recorder:
             return
         if stream.latched:
             self._pre_roll.add(sample, True)
-        if not self._writer.put(sample):
-            stream.audit.overflow += 1
+        self._put(sample)
+
+    def _put(self, sample: Sample) -> None:
+        """What does not fit any more is counted."""
+        assert self._writer is not None, "only while recording"
+        if self._writer.put(sample):
+            self._accepted += 1
+        elif sample.topic in self.streams:
+            self.streams[sample.topic].audit.overflow += 1
 
     def start(self, directory: Path, now_ns: int, attachments: Sequence[Attachment] = (),
               provenance: Mapping[str, object] | None = None) -> None:  # fmt: skip
@@ -143,15 +150,14 @@ class Recorder:
             bag.add_topic(TopicSpec(topic, STRING_TYPE, STRING_DEFINITION))
         for stream in self.streams.values():
             stream.audit.restart()
-        self._directory, self.began_ns, self._marks = Path(directory), now_ns, 0
+        self._directory, self.began_ns, self._marks, self._accepted = Path(directory), now_ns, 0, 0
         self._writer = WriterThread(bag, self.config.queue_mb * _MB + self._pre_roll.bytes, self._transform())
         pre_roll = list(self._pre_roll.take(now_ns))
         begin_ns = pre_roll[0].log_time_ns if pre_roll else now_ns
         text = json.dumps(provenance or {}, sort_keys=True)
-        self._writer.put(Sample(PROVENANCE_TOPIC, 1, begin_ns, begin_ns, text_bytes(text)))
+        self._put(Sample(PROVENANCE_TOPIC, 1, begin_ns, begin_ns, text_bytes(text)))
         for sample in pre_roll:
-            if not self._writer.put(sample):
-                self.streams[sample.topic].audit.overflow += 1
+            self._put(sample)
 
     def _transform(self) -> Callable[[BagWriter, Sample], Sample] | None:
         if self.config.jpeg is None:
@@ -181,7 +187,7 @@ class Recorder:
             raise DatasetError(f"nothing is being recorded, so nothing can be marked {mark.value}; start first")
         self._marks += 1
         text = json.dumps({"mark": mark.value, "note": note, "source": source, "stamp_ns": now_ns})
-        self._writer.put(Sample(MARKS_TOPIC, self._marks, now_ns, now_ns, text_bytes(text)))
+        self._put(Sample(MARKS_TOPIC, self._marks, now_ns, now_ns, text_bytes(text)))
         return text
 
     def check(self, now_ns: int) -> Finished | None:
@@ -209,6 +215,7 @@ class Recorder:
                 f"{directory}` once there is room"
             )
         lost = sum(s.audit.lost + s.audit.overflow for s in self.streams.values())
+        lost += max(0, self._accepted - writer.written.messages)  # what waited when writing failed
         return Finished(writer.written, lost, f"writing failed: {writer.error}" if writer.error else "")
 
     def discard(self) -> Path:

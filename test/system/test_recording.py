@@ -153,6 +153,7 @@ def test_start_stop_marks_discard_and_a_kill(cell_file, tmp_path):
         for text in sent:
             noise.publish(String(data=text))
             operator.spin_for(0.005)
+        commands.publish(String(data="control human"))
         commands.publish(String(data="note a word"))
         marks = []
         operator.node.create_subscription(String, "recorder/marks", marks.append, qos.EVENTS)
@@ -166,6 +167,7 @@ def test_start_stop_marks_discard_and_a_kill(cell_file, tmp_path):
             assert [read_text(m.data) for m in bag.messages(["/noise"])] == sent
             said = [json.loads(read_text(m.data))["mark"] for m in bag.messages(["/recorder/marks"])]
             assert said == ["note", "failure"]
+            assert [read_text(m.data) for m in bag.messages(["/control_source"])] == ["human"]
 
         killed = answer(operator, "recorder/start")["directory"]
         states = []

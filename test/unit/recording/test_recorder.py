@@ -139,7 +139,7 @@ for k in range(400):
             if r._writer.error: break
             time.sleep(0.02)
 finished = r.check(0)
-print(finished.why, finished.written.messages)
+print(finished.why, finished.written.messages, "lost", finished.lost)
 """
 
 
@@ -152,6 +152,7 @@ def test_when_writing_fails_the_bag_is_completed_and_the_reason_told(tmp_path):
     with Bag(bag) as read:
         sequences = [m.sequence for m in read.messages(["/t"])]
         assert not read.torn and len(sequences) > 40 and sequences == list(range(len(sequences)))
+    assert int(done.stdout.split("lost ")[1]) == 400 - len(sequences)
 
 
 def test_jpeg_keeps_header_and_picture(tmp_path):
