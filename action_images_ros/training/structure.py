@@ -16,10 +16,11 @@ def dissimilarity(made: Tensor, truth: Tensor, factor: int) -> Tensor:
 
     made, truth (..., 3 factor^2, h, w): latents of the frame codec `pixels`, in [-1, 1].
     """
-    a, b = _luminance(made, factor), _luminance(truth, factor)
-    mean_a, mean_b = _blur(a), _blur(b)
-    var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
-    cov = _blur(a * b) - mean_a * mean_b
+    with torch.autocast(made.device.type, enabled=False):  # variances are differences of nearly equal numbers
+        a, b = _luminance(made.float(), factor), _luminance(truth.float(), factor)
+        mean_a, mean_b = _blur(a), _blur(b)
+        var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
+        cov = _blur(a * b) - mean_a * mean_b
     similar = ((2 * mean_a * mean_b + _C1) * (2 * cov + _C2)
                / ((mean_a**2 + mean_b**2 + _C1) * (var_a + var_b + _C2)))
     return 1.0 - similar.mean()
