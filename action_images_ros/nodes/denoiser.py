@@ -24,7 +24,6 @@ from ..engines import ENGINES
 from ..engines.options import EngineOptions, Precision
 from ..errors import ActionImagesError, ConfigError, EngineError, ModelError, TransportError
 from ..model.canvas import Mode
-from ..model.config import ModelConfig
 from ..policy import ActionImagePolicy
 from ..ros import qos
 from ..ros.cells import policy_cell
@@ -106,7 +105,6 @@ class DenoiserNode(ManagedNode):
             if not getattr(p, name):
                 raise ConfigError(f"denoiser needs the parameter `{name}`")
         self._cell = cell = policy_cell(p.cell)
-        ModelConfig.load(p.model).data.require(cell.view_names, cell.arm.base_frame, cell.arm.tcp_frame)
         sync = cell.sync
         self._sync = Synchroniser(cell.view_names, sync.max_skew_s, sync.max_age_s, sync.max_same_picture_s)
         self._reader, self._history = JointStateReader(cell.arm.joints, cell.arm.fingers), StateHistory()
@@ -244,6 +242,8 @@ class DenoiserNode(ManagedNode):
         self._policy = ActionImagePolicy.from_pretrained(
             p.model, p.engine, EngineOptions(p.threads or None, Precision.parse(p.precision))
         )
+        arm = self._cell.arm
+        self._policy.config.data.require(self._cell.view_names, arm.base_frame, arm.tcp_frame)
         loaded_s = time.monotonic()
         cameras = self._cell.cameras
         black = tuple(np.zeros((c.image_size[1], c.image_size[0], 3), np.uint8) for c in cameras)
