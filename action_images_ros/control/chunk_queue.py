@@ -29,6 +29,8 @@ _SHIFT_COST_MPS = 0.02
 _SIGMA_FLOOR_M = 1e-3
 _LONGEST_LAG_S = 0.3
 _LEAST_LEFT = 0.25
+_MOST_STEPS = 200  # planning must stay well inside one command deadline
+_LEGAL_DT_S = (0.01, 10.0)
 
 
 class Refusal(Enum):
@@ -160,8 +162,13 @@ class ChunkQueue:
             raise ChunkRefused(Refusal.EMPTY, f"the chunk has {len(chunk)} steps; a motion needs at least 2")
         if chunk.stamp_ns is None or chunk.dt_s is None:
             raise ChunkRefused(Refusal.UNSTAMPED, "the chunk has no stamp or dt; it needs the time of its observation")
-        if not chunk.dt_s > 0.0 or not np.isfinite(chunk.dt_s):
-            raise ChunkRefused(Refusal.NOT_FINITE, f"dt_s is {chunk.dt_s}; it must be positive")
+        if len(chunk) > _MOST_STEPS:
+            raise ChunkRefused(Refusal.MALFORMED, f"the chunk has {len(chunk)} steps; legal: up to {_MOST_STEPS}")
+        if not np.isfinite(chunk.dt_s):
+            raise ChunkRefused(Refusal.NOT_FINITE, f"dt_s is {chunk.dt_s}")
+        shortest, longest = _LEGAL_DT_S
+        if not shortest <= chunk.dt_s <= longest:
+            raise ChunkRefused(Refusal.MALFORMED, f"dt_s is {chunk.dt_s}; legal: {shortest} to {longest}")
         age_s = 1e-9 * (now_ns - chunk.stamp_ns)
         self._check_order(chunk.stamp_ns, age_s)
         self._newest_ns = chunk.stamp_ns
@@ -254,6 +261,10 @@ def _require_finite_rigid(chunk: ActionChunk) -> None:
     finite &= np.isfinite(chunk.openness)
     if not finite.all():
         raise ChunkRefused(Refusal.NOT_FINITE, f"step {int(np.argmin(finite))} is not finite")
+    outside = np.abs(chunk.openness - 0.5) > 0.5
+    if outside.any():
+        k = int(outside.argmax())
+        raise ChunkRefused(Refusal.MALFORMED, f"step {k} has openness {chunk.openness[k]:.3g}; legal: 0 to 1")
     R = poses[:, :3, :3]
     off = np.abs(np.swapaxes(R, 1, 2) @ R - np.eye(3)).max(axis=(1, 2))
     if off.max() > 1e-3 or np.any(np.linalg.det(R) < 0.0):
