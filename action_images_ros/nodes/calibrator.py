@@ -36,7 +36,7 @@ from ..ros.launch_arguments import COMMAND_INTERFACES
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made
 from ..ros.messages import JointStateReader, image_from_message, image_message, stamp_to_ns
-from ..ros.monitor import Level, Report
+from ..ros.monitor import Level, Report, not_active
 from ..ros.parameters import parameter
 from ..streams import MatchedSet, Synchroniser
 from ..types import RobotState
@@ -333,10 +333,10 @@ class CalibratorNode(ManagedNode):
 
     def _report(self) -> Report:
         if self._worker is None:
-            return Report("calibration", Level.STALE, "not active", {})
+            return not_active("calibration")
         complaint = self._missing()
         if complaint or not self._told:
-            return Report("calibration", Level.WARN, complaint or "starting", {})
+            return Report("calibration", Level.WARN, complaint or "starting", {}, remedy="start what is missing")
         status = json.loads(self._told)
         values = {"poses": status["poses"], "wanted": status["wanted"], "missing": "; ".join(status["missing"])}
         for view, row in status["views"].items():

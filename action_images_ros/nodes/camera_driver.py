@@ -23,7 +23,7 @@ from ..geometry import PinholeCamera
 from ..ros.camera_publisher import CameraPublisher
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made
-from ..ros.monitor import Level, RateMonitor, Report
+from ..ros.monitor import Level, RateMonitor, Report, not_active
 from ..ros.parameters import parameter
 
 _JOIN_S = 5.0
@@ -134,7 +134,7 @@ class CameraDriverNode(ManagedNode):
     def _report(self, feeding: _Feeding) -> Report:
         view = feeding.view
         if feeding.thread is None:
-            return Report(view.name, Level.STALE, "not active", {})
+            return not_active(view.name)
         r = feeding.feed.report()
         self._say(feeding, r)
         level, message = self._judge(feeding, r)

@@ -35,7 +35,7 @@ from ..ros import qos
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made
 from ..ros.messages import JointStateReader, chunk_from_message, image_from_message, stamp_to_ns, untile_actions
-from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
+from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds, not_active
 from ..ros.parameters import parameter
 from ..ros.remote import Remote
 
@@ -264,7 +264,7 @@ class ConsoleNode(ManagedNode):
 
     def _report(self) -> Report:
         if self._server is None:
-            return Report("page", Level.STALE, "not active", {})
+            return not_active("page")
         values = {
             "port": self._server.port,
             "pages_open": self._server.watchers,

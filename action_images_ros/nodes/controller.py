@@ -51,7 +51,7 @@ from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made
 from ..ros.messages import JointStateReader, check_camera_info, chunk_from_message, chunk_message, stamp_to_ns
-from ..ros.monitor import Level, RateMonitor, Report, milliseconds
+from ..ros.monitor import Level, RateMonitor, Report, milliseconds, not_active
 from ..ros.parameters import parameter
 from ..ros.synchroniser import Synchroniser
 from ..types import ActionChunk, RobotState
@@ -326,7 +326,7 @@ class ControllerNode(ManagedNode):
     def _report(self) -> Report:
         out = self._output if self._loop is not None else None
         if out is None:
-            return Report("control", Level.STALE, "not active", {})
+            return not_active("control")
         stats, loop = out.stats, made(self._loop)
         values = {
             "state": out.state.value,

@@ -32,7 +32,7 @@ from ..ros.messages import (
     stamp_to_ns,
     untile_actions,
 )
-from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
+from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds, not_active
 from ..ros.parameters import parameter
 from ..types import ActionChunk
 
@@ -154,7 +154,7 @@ class DecoderNode(ManagedNode):
 
     def _report(self) -> Report:
         if not getattr(self, "_inputs", None):
-            return Report("decode", Level.STALE, "not active", {})
+            return not_active("decode")
         chunk = self._chunk
         values: dict[str, object] = {
             "chunks": self._rate.periods().count + (chunk is not None),

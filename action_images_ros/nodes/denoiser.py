@@ -41,7 +41,7 @@ from ..ros.messages import (
     tile_actions,
 )
 from ..ros.messages.chunks import MAX_WIDTH_M
-from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
+from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds, not_active
 from ..ros.parameters import parameter
 from ..ros.strikes import Strikes
 from ..ros.trust import CalibrationTrust
@@ -322,7 +322,7 @@ class DenoiserNode(ManagedNode):
 
     def _report(self) -> Report:
         if not self._active:
-            return Report("generate", Level.STALE, "not active", {})
+            return not_active("generate")
         complaint = self._trust.complaint or self._doubt or self._sync.complaint(self.now_ns())
         waiting = "" if self._instruction else "waiting for an instruction"
         values: dict[str, object] = {

@@ -28,7 +28,7 @@ from ..ros import qos
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode
 from ..ros.messages import JointStateReader, image_from_message, stamp_to_ns
-from ..ros.monitor import Level, Report
+from ..ros.monitor import Level, Report, not_active
 from ..ros.parameters import parameter
 from ..streams import StateHistory
 
@@ -181,7 +181,7 @@ class DriftMonitorNode(ManagedNode):
 
     def _report(self) -> Report:
         if self._worker is None:
-            return Report("drift", Level.STALE, "not active", {})
+            return not_active("drift")
         with self._lock:
             states, alarms = dict(self._states), dict(self._alarms)
         values: dict[str, object] = {}
@@ -190,7 +190,8 @@ class DriftMonitorNode(ManagedNode):
             values[f"{view}_turned_deg"] = s.rotation_deg
         level = max([Level.OK, *(_LEVELS[s.status] for s in states.values())])
         texts = list(alarms.values()) or [s.text for s in states.values()] or ["no picture of a moving arm yet"]
-        return Report("drift", Level.ERROR if alarms else level, "; ".join(texts), values)
+        remedy = "put the camera back, or calibrate anew; then call drift_monitor/reset"
+        return Report("drift", Level.ERROR if alarms else level, "; ".join(texts), values, remedy=remedy)
 
 
 def fr3_urdf() -> Path:

@@ -24,7 +24,7 @@ from ..ros.main import run_node
 from ..ros.managed import ManagedNode
 from ..ros.messages import JointStateReader, chunk_message
 from ..ros.messages.chunks import MAX_WIDTH_M
-from ..ros.monitor import Level, Report
+from ..ros.monitor import Level, Report, not_active
 from ..ros.parameters import parameter
 from ..ros.sim_stage import PolicyStage
 from ..sim.expert import Expert
@@ -113,7 +113,7 @@ class ExpertNode(ManagedNode):
 
     def _report(self) -> Report:
         if self._beat is None:
-            return Report("show", Level.STALE, "not active", {})
+            return not_active("show")
         doing = "shows" if self._expert is not None else "rests"
         return Report("show", Level.OK, doing, {"episode": self._episode, "chunks": self._sent})
 

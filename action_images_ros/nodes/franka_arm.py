@@ -43,7 +43,7 @@ from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
 from ..ros.managed import Ending, ManagedNode, made
 from ..ros.messages import joint_state_message, pose_from_message
-from ..ros.monitor import Level, RateMonitor, Report, milliseconds
+from ..ros.monitor import Level, RateMonitor, Report, milliseconds, not_active
 from ..ros.parameters import parameter
 from ..ros.setpoint import nearest_joints, require_reachable
 from ..types import RobotState
@@ -283,7 +283,7 @@ class FrankaArmNode(ManagedNode):
     def _report(self) -> Report:
         loop = self._loop
         if loop is None:
-            return Report("arm", Level.STALE, "not active", {})
+            return not_active("arm")
         session, state = self._session, self._session.state
         values = {
             "phase": session.phase.value,
@@ -310,7 +310,9 @@ class FrankaArmNode(ManagedNode):
                 "gripper_trouble": self._hand.trouble,
             }
         bad = session.phase in (Phase.STOPPED, Phase.LOST)
-        return Report("arm", Level.ERROR if bad else Level.OK, session.why or session.phase.value, values)
+        level = Level.ERROR if bad else Level.OK
+        cure = "; then ".join(filter(None, (remedy(state), "call franka_arm/reset")))
+        return Report("arm", level, session.why or session.phase.value, values, {}, cure, self.parameters.address)
 
 
 def _share(limits) -> LimitScales:

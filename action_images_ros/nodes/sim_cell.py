@@ -29,7 +29,7 @@ from ..ros.loop import DeadlineLoop
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made
 from ..ros.messages import camera_info_message, image_message, joint_state_message
-from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds
+from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds, not_active
 from ..ros.parameters import parameter
 from ..ros.setpoint import JointSetpoint
 from ..ros.sim_commands import SimCommands
@@ -46,6 +46,7 @@ _VERDICT_PERIOD_S = 0.5
 _THINGS_PERIOD_S = 0.1
 _RESET_TIMEOUT_S = 5.0
 _SETTLE_S = 0.5
+_REAL_TIME = 0.95
 
 
 @dataclass(frozen=True)
@@ -307,7 +308,7 @@ class SimCellNode(ManagedNode):
 
     def _report(self) -> Report:
         if self._loop is None:
-            return Report("cell", Level.STALE, "not active", {})
+            return not_active("cell")
         factor = self._real_time_factor()
         values = {
             "real_time_factor": factor,
@@ -317,10 +318,12 @@ class SimCellNode(ManagedNode):
             **milliseconds("render", self._rendering.spread()),
             **milliseconds("period_error", self._loop.period_errors()),
         }
-        slow = factor < 0.95
+        slow = factor < _REAL_TIME
         return Report(
-            "cell", Level.WARN if slow else Level.OK, "slower than real time" if slow else "in real time", values
-        )
+            "cell", Level.WARN if slow else Level.OK, "slower than real time" if slow else "in real time", values,
+            {"real_time_factor": f">= {_REAL_TIME}"},
+            "close other programs, or lower camera_rate_hz; everything else goes by the same slow clock",
+        )  # fmt: skip
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from ..console.access import is_local
 from ..console.stop_server import StopServer
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode
-from ..ros.monitor import Level, Report
+from ..ros.monitor import Level, Report, not_active
 from ..ros.parameters import parameter
 
 _TRY_S, _TRIES = 0.7, 3
@@ -78,10 +78,11 @@ class StopButtonNode(ManagedNode):
 
     def _report(self) -> Report:
         if self._server is None:
-            return Report("server", Level.STALE, "not active", {})
+            return not_active("server")
         ready, message = self._health()
         values = {"port": self._server.port, "presses": self._presses, "unanswered": self._failed}
-        return Report("server", Level.OK if ready else Level.ERROR, message, values)
+        remedy = "use the arm's own stop switch; start the controller"
+        return Report("server", Level.OK if ready else Level.ERROR, message, values, remedy=remedy)
 
 
 def _answered(done: threading.Event, _: object) -> None:

@@ -121,6 +121,11 @@ class Report:
         return out
 
 
+def not_active(name: str) -> Report:
+    """What a lifecycle node reports until it is active."""
+    return Report(name, Level.STALE, "not active", {}, remedy="activate it: ros2 lifecycle set, or autostart:=true")
+
+
 class Diagnostics:
     """Publishes what `sources` report, once a period, on /diagnostics.
 
