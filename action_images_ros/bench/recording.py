@@ -22,10 +22,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import TransportError
+from .compression_loss import compression_losses
 
 _START_S = 60.0
+_SUFFIXES = {"raw": "", "jpeg": "/compressed", "h264": "/h264", "h265": "/h265"}
 _KINDS: dict[str, dict[str, object]] = {"raw": {}, "lz4": {"compression": "lz4"}, "zstd": {"compression": "zstd"},
-          "jpeg 95": {"images": "jpeg"}, "jpeg 85": {"images": "jpeg", "jpeg_quality": 85}}  # fmt: skip
+          "jpeg 95": {"images": "jpeg"}, "jpeg 85": {"images": "jpeg", "jpeg_quality": 85},
+          "h264": {"images": "h264"}, "h265": {"images": "h265"}}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--joint-rate", type=float, default=200.0, help="Hz (%(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each recording (%(default)s)")
     parser.add_argument("--kinds", default="raw", help=f"of {', '.join(_KINDS)}, with commas, or all (%(default)s)")
+    parser.add_argument("--compression", action="store_true", help="all kinds, with what each loses; no kills")
     parser.add_argument("--kills", type=int, default=1, help="recordings that are killed by SIGKILL (%(default)s)")
     parser.add_argument("--dir", type=Path, help="where to record (a temporary directory)")
     parser.add_argument("--json", type=Path)
@@ -67,20 +71,25 @@ class Kill:
 
 
 def run(args: argparse.Namespace) -> int:
-    kinds = list(_KINDS) if args.kinds == "all" else args.kinds.split(",")
+    kinds = list(_KINDS) if args.kinds == "all" or args.compression else args.kinds.split(",")
+    args.kills = 0 if args.compression else args.kills
     where = Path(tempfile.mkdtemp(prefix="bench_recording_", dir=args.dir))
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     try:
         cell = make_cell(args, where)
         results = [_record(args, cell, kind, where / f"r{i}") for i, kind in enumerate(kinds)]
+        losses = compression_losses(cell, kinds, _KINDS) if args.compression else []
         kills = [_kill(args, cell, where / f"k{i}") for i in range(args.kills)]
     finally:
         shutil.rmtree(where, ignore_errors=True)
     _print(args, results, kills)
+    for loss in losses:
+        print(f"{loss.kind}: {loss.psnr_db:.1f} dB of a camera picture, {loss.corner_px:.3f} px at a board's corners")
     if args.json:
         args.json.write_text(json.dumps({"recordings": [asdict(r) for r in results],
-                                         "kills": [asdict(k) for k in kills]}, indent=1))  # fmt: skip
-    exact = all(not r.lost and not r.altered for r in results if not r.kind.startswith("jpeg"))
+                                         "kills": [asdict(k) for k in kills],
+                                         "losses": [asdict(x) for x in losses]}, indent=1))  # fmt: skip
+    exact = all(not r.lost and not r.altered for r in results)
     return 0 if exact and all(k.lost_s < 1.0 and not k.altered for k in kills) else 1
 
 
@@ -166,7 +175,8 @@ def _record(args: argparse.Namespace, cell: Path, kind: str, where: Path) -> Res
     if not answer.ok:
         raise TransportError(answer.message)
     told, sent = json.loads(answer.message), s.end()
-    lost, altered, count = _compare(s.directory, sent, kind.startswith("jpeg"))
+    images = str(_KINDS[kind].get("images", "raw"))
+    lost, altered, count = _compare(s.directory, sent, _SUFFIXES[images])
     size = sum(f.stat().st_size for f in s.directory.iterdir())
     shutil.rmtree(where)
     return Result(kind, told["seconds"], count, lost, altered, size / told["seconds"] / 1e6, cpu / took_s, told["lost"])
@@ -189,13 +199,14 @@ def _kill(args: argparse.Namespace, cell: Path, where: Path) -> Kill:
     with Bag(s.directory) as bag:
         for m in bag.messages(list(sent)):
             last[m.topic] = max(last.get(m.topic, 0), header_stamp_ns(m.data))
-    lost, altered, _ = _compare(s.directory, sent, False)
+    lost, altered, _ = _compare(s.directory, sent, "")
     shutil.rmtree(where)
     return Kill(seconds, repaired.messages, max(1e-9 * (killed_ns - t) for t in last.values()), altered, lost)
 
 
-def _compare(directory: Path, sent: dict, lossy: bool) -> tuple[int, int, int]:
-    """(lost, altered, sent) between the first and last message of every topic that was recorded."""
+def _compare(directory: Path, sent: dict, suffix: str) -> tuple[int, int, int]:
+    """(lost, altered, sent) between the first and last message of every topic that was recorded. suffix: of the topics
+    that hold the images."""
     from ..recording.bag import Bag
     from ..recording.cdr import header_stamp_ns, read_image, read_joint_state
 
@@ -203,7 +214,7 @@ def _compare(directory: Path, sent: dict, lossy: bool) -> tuple[int, int, int]:
     with Bag(directory) as bag:
         for topic, rows in sent.items():
             found = {}
-            name = f"{topic}/compressed" if lossy and topic.endswith("image_raw") else topic
+            name = topic + suffix * topic.endswith("image_raw")
             for m in bag.messages([name]):
                 content: Any = (
                     b"" if name != topic else read_joint_state(m.data).position[:7]
@@ -220,10 +231,12 @@ def _compare(directory: Path, sent: dict, lossy: bool) -> tuple[int, int, int]:
 
 def _print(args: argparse.Namespace, results: list[Result], kills: list[Kill]) -> None:
     print(f"{args.cameras} cameras {args.size} at {args.rate:g} Hz, joints at {args.joint_rate:g} Hz")
-    print(f"{'images':>8s} {'s':>6s} {'sent':>6s} {'lost':>5s} {'altered':>8s} {'MB/s':>7s} {'cores':>6s}")
+    print(f"{'images':>8s} {'s':>6s} {'sent':>6s} {'lost':>5s} {'altered':>8s} {'MB/s':>7s} {'MB/min':>7s} "
+          f"{'cores':>6s}")  # fmt: skip
     for r in results:
-        altered = "-" if r.kind.startswith("jpeg") else str(r.altered)
-        print(f"{r.kind:>8s} {r.seconds:6.1f} {r.sent:6d} {r.lost:5d} {altered:>8s} {r.mb_per_s:7.1f} {r.cpu:6.2f}")
+        altered = "-" if "images" in _KINDS[r.kind] else str(r.altered)
+        print(f"{r.kind:>8s} {r.seconds:6.1f} {r.sent:6d} {r.lost:5d} {altered:>8s} {r.mb_per_s:7.1f} "
+              f"{60 * r.mb_per_s:7.0f} {r.cpu:6.2f}")  # fmt: skip
     for k in kills:
         print(f"killed after {k.seconds:.1f} s: {k.messages} messages after repair, {k.gaps} missing between them, "
               f"{k.altered} altered, the last {k.lost_s:.2f} s lost")  # fmt: skip

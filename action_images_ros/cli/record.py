@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("recordings"), help="where recordings go (%(default)s)")
     parser.add_argument("--calibration", default="", help="calibration file to put into every bag")
     parser.add_argument("--model", default="", help="model directory whose hash is noted in every bag")
-    parser.add_argument("--images", choices=["raw", "jpeg"], default="raw", help="jpeg stores CompressedImage")
+    parser.add_argument("--images", choices=["raw", "jpeg", "h264", "h265"], default="raw",
+                        help="camera images as CompressedImage (%(default)s)")  # fmt: skip
     parser.add_argument("--pre-roll", type=float, default=2.0, metavar="S", help="seconds before (%(default)s)")
     parser.add_argument("--topics", default="", help="more topics, separated by commas")
     parser.add_argument("--pattern", default="", help="regular expression of more topics; .* is all")

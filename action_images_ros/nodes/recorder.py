@@ -28,11 +28,13 @@ from ..recording.mcap_writer import COMPRESSIONS, ChunkRules
 from ..recording.provenance import attachments, provenance
 from ..recording.recorded import SOURCES
 from ..recording.recorder import MARKS_TOPIC, PROVENANCE_TOPIC, Finished, Mark, Recorder, RecorderConfig
+from ..recording.stream_video import CODECS, StreamRules
+from ..recording.video import ffmpeg
 from ..ros import commands, qos
 from ..ros.definitions import definition
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made
-from ..ros.monitor import Level, Report
+from ..ros.monitor import Level, Report, not_active
 from ..ros.parameters import parameter
 from ..ros.taps import Arrival, Tap, Taps
 
@@ -57,8 +59,9 @@ class RecorderParameters:
     record_at_start: bool = parameter(False, "begin a recording as soon as every camera and the arm are heard")
     topics: str = parameter("", "more topics, separated by commas")
     pattern: str = parameter("", "regular expression: every topic that matches as a whole is recorded too; .* is all")
-    images: str = parameter("raw", "jpeg stores camera images as CompressedImage", choices=("raw", "jpeg"))
+    images: str = parameter("raw", "camera images as CompressedImage", choices=("raw", "jpeg", *CODECS))
     jpeg_quality: int = parameter(95, "of images: jpeg", minimum=1, maximum=100)
+    video_crf: int = parameter(18, "of images: h264 and h265, smaller is better", minimum=0, maximum=51)
     compression: str = parameter("none", "of the bag's chunks, without loss", choices=COMPRESSIONS)
     pre_roll_s: float = parameter(2.0, "seconds before the start that a recording contains", minimum=0.0, maximum=60.0)
     pre_roll_mb: int = parameter(512, "most memory for those", minimum=0, maximum=65536)
@@ -90,9 +93,12 @@ class RecorderNode(ManagedNode):
             re.compile(p.pattern)
         except re.error as e:
             raise ConfigError(f"parameter pattern is {p.pattern!r}, no regular expression: {e}") from e
-        jpeg = JpegRules(p.jpeg_quality) if p.images == "jpeg" else None
+        images: JpegRules | StreamRules | None = JpegRules(p.jpeg_quality) if p.images == "jpeg" else None
+        if p.images in CODECS:
+            ffmpeg()  # missing: told now, not at the first picture
+            images = StreamRules(p.images, p.video_crf)
         chunks, rules = ChunkRules(compression=p.compression), AuditRules(age_s=cell.sync.max_age_s)
-        config = RecorderConfig(p.pre_roll_s, p.pre_roll_mb, p.queue_mb, p.min_free_mb, chunks, jpeg, rules)
+        config = RecorderConfig(p.pre_roll_s, p.pre_roll_mb, p.queue_mb, p.min_free_mb, chunks, images, rules)
         self._recorder = Recorder(config, definition(TYPE))
         self._required = {"/joint_states"} | {t for v in cell.views for t in (v.image_topic, v.info_topic)}
         interfaces = [i.topic for i in commands.ARM.values()] + [i.topic for i in commands.GRIPPER.values()]
@@ -249,7 +255,7 @@ class RecorderNode(ManagedNode):
     def _report(self) -> Report:
         r = self._recorder
         if r is None or not self._rounds:
-            return Report("record", Level.STALE, "not active", {})
+            return not_active("record")
         complaints = [t for s in r.streams.values() if (t := s.audit.complaint(self.now_ns(), s.required))]
         missing = sorted(self._required - set(r.streams))
         complaints += [f"{t}: nobody publishes it" for t in missing]
@@ -264,7 +270,8 @@ class RecorderNode(ManagedNode):
         lost = sum(s.audit.lost + s.audit.overflow for s in r.streams.values())
         level = Level.ERROR if r.recording and lost else Level.WARN if complaints else Level.OK
         state = "recording" if r.recording else "ready"
-        return Report("record", level, "; ".join([state, *complaints]), values)
+        remedy = "start what is missing; lost messages: record to a faster disk, fewer topics, or images:=jpeg"
+        return Report("record", level, "; ".join([state, *complaints]), values, remedy=remedy)
 
 
 def _qos(tap: Tap) -> Qos:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -23,6 +23,7 @@ class JpegRules:
     """quality: 1 to 100, as libjpeg counts."""
 
     quality: int = 95
+    suffix = SUFFIX
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -42,25 +43,35 @@ def compressed(raw: bytes, rules: JpegRules) -> bytes:
 
 def uncompressed(record: CompressedImageRecord) -> np.ndarray:
     """(H, W, 3) uint8 RGB of JPEG or PNG. Raises DatasetError for anything else."""
+    if record.format in ("h264", "h265"):
+        raise DatasetError(f"a picture of a {record.format} stream cannot be read alone; make a data set of the bag by "
+                           "`action-images dataset`")  # fmt: skip
     bgr = cv2.imdecode(np.frombuffer(record.data, np.uint8), cv2.IMREAD_COLOR) if len(record.data) else None
     if bgr is None:
         raise DatasetError(f"a compressed image of {len(record.data)} bytes, format {record.format!r}, is no picture")
     return np.ascontiguousarray(bgr[..., ::-1])
 
 
-def jpeg_transform(
-    topics: Mapping[str, TopicSpec], rules: JpegRules
-) -> Callable[[BagWriter, Sample], Sample]:
-    """For WriterThread. topics: by raw topic, the compressed one. What cannot be compressed is stored as it is."""
+class JpegTransform:
+    """For WriterThread. topics: name of the raw topic -> it and the compressed one. What cannot be compressed is stored
+    as it is."""
 
-    def transform(bag: BagWriter, sample: Sample) -> Sample:
-        if sample.topic not in topics:
-            return sample
+    def __init__(self, topics: Mapping[str, tuple[TopicSpec, TopicSpec]], rules: JpegRules) -> None:
+        self._topics, self._rules = topics, rules
+
+    def __call__(self, bag: BagWriter, sample: Sample) -> Iterator[Sample]:
+        if sample.topic not in self._topics:
+            yield sample
+            return
+        raw, stored = self._topics[sample.topic]
         try:
-            data = compressed(sample.data, rules)
+            data = compressed(sample.data, self._rules)
         except (DatasetError, TransportError):
-            return sample
-        bag.add_topic(topics[sample.topic])
-        return sample._replace(topic=topics[sample.topic].name, data=data)
+            bag.add_topic(raw)
+            yield sample
+            return
+        bag.add_topic(stored)
+        yield sample._replace(topic=stored.name, data=data)
 
-    return transform
+    def finish(self) -> Iterator[Sample]:
+        return iter(())

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .cdr import header_stamp_ns, read_compressed_image, read_image, read_joint_
 from .jpeg import SUFFIX, uncompressed
 from .provenance import CELL_NAME
 from .recorder import MARKS_TOPIC, PROVENANCE_TOPIC
+from .stream_video import CODECS, decoded
 
 MAX_WIDTH_M = 0.08
 SOURCES = ("unknown", "policy", "human", "expert", "teleoperation")
@@ -129,7 +131,7 @@ def _cell_of(bag: Bag) -> Cell:
 
 
 def _image_topic(bag: Bag, view: View) -> str:
-    for topic in (view.image_topic, view.image_topic + SUFFIX):
+    for topic in (view.image_topic, view.image_topic + SUFFIX, *(f"{view.image_topic}/{c}" for c in CODECS)):
         if topic in bag.topics:
             return topic
     found = ", ".join(t for t, k in bag.topics.items() if k.endswith("Image")) or "none"
@@ -290,21 +292,42 @@ def openness(states: tuple[RobotState, ...]) -> np.ndarray:
 
 def pictures(bag: Bag, recording: Recording, wanted: dict[str, dict[int, int]]
              ) -> Iterator[tuple[str, int, np.ndarray, int]]:  # fmt: skip
-    """(view, stamp, picture, how often it is wanted) in the order of arrival. wanted: view -> stamp -> times."""
+    """(view, stamp, picture, how often it is wanted); of each view in the order of arrival. wanted: view -> stamp ->
+    times."""
     views = {topic: name for name, topic in recording.image_topics.items()}
     sizes = {v.name: v.camera.image_size for v in recording.cell.views}
-    for m in bag.messages(list(views)):
-        view, stamp_ns = views[m.topic], header_stamp_ns(m.data)
-        times = wanted[view].pop(stamp_ns, 0)
-        if not times:
-            continue
-        try:
-            picture = picture_of(m, bag.topics[m.topic])
-        except ActionImagesError as error:
-            raise DatasetError(f"{bag.path}: {m.topic}: {error}") from error
+    streams = {t: c for t in views for c in CODECS if t.endswith(f"/{c}")}
+    sources = [_single(bag, {t: v for t, v in views.items() if t not in streams}, wanted)]
+    sources += [_streamed(bag, topic, codec, views[topic], sizes[views[topic]]) for topic, codec in streams.items()]
+    for view, stamp_ns, picture in chain.from_iterable(sources):
         if (picture.shape[1], picture.shape[0]) != tuple(sizes[view]):
             raise DatasetError(
                 f"{bag.path}: view {view} has pictures of {picture.shape[1]}x{picture.shape[0]}, its calibration is "
                 f"for {sizes[view][0]}x{sizes[view][1]}"
             )
-        yield view, stamp_ns, picture, times
+        times = wanted[view].pop(stamp_ns, 0)
+        if times:
+            yield view, stamp_ns, picture, times
+
+
+def _single(bag: Bag, views: dict[str, str], wanted: dict[str, dict[int, int]]
+            ) -> Iterator[tuple[str, int, np.ndarray]]:  # fmt: skip
+    """Of topics whose messages are a picture each; only those that are wanted."""
+    for m in bag.messages(list(views)):
+        view, stamp_ns = views[m.topic], header_stamp_ns(m.data)
+        if stamp_ns in wanted[view]:
+            try:
+                yield view, stamp_ns, picture_of(m, bag.topics[m.topic])
+            except ActionImagesError as error:
+                raise DatasetError(f"{bag.path}: {m.topic}: {error}") from error
+
+
+def _streamed(bag: Bag, topic: str, codec: str, view: str, size: tuple[int, int]
+              ) -> Iterator[tuple[str, int, np.ndarray]]:  # fmt: skip
+    """Of a topic whose messages are a video."""
+    units = ((header_stamp_ns(m.data), bytes(read_compressed_image(m.data).data)) for m in bag.messages([topic]))
+    try:
+        for stamp_ns, picture in decoded(units, codec, size):
+            yield view, stamp_ns, picture
+    except DatasetError as error:
+        raise DatasetError(f"{bag.path}: {topic}: {error}") from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -16,12 +16,13 @@ from ..errors import DatasetError
 from .audit import AuditRules, TopicAudit, TopicReport
 from .bag_writer import BagWriter, TopicSpec, Written
 from .cdr import header_stamp_ns, text_bytes
-from .jpeg import SUFFIX, TYPE, JpegRules, jpeg_transform
+from .jpeg import TYPE, JpegRules, JpegTransform
 from .mcap_records import Attachment
 from .mcap_writer import ChunkRules
 from .pre_roll import PreRoll
 from .sample import Sample
-from .writer_thread import WriterThread
+from .stream_video import StreamRules, StreamTransform
+from .writer_thread import Transform, WriterThread
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 STRING_TYPE = "std_msgs/msg/String"
@@ -42,14 +43,14 @@ class Mark(str, Enum):
 
 @dataclass(frozen=True)
 class RecorderConfig:
-    """jpeg None: images as they come. min_free_mb: a recording stops before the disk has less."""
+    """images None: as they come. min_free_mb: a recording stops before the disk has less."""
 
     pre_roll_s: float = 2.0
     pre_roll_mb: int = 512
     queue_mb: int = 512
     min_free_mb: int = 500
     chunks: ChunkRules = ChunkRules()
-    jpeg: JpegRules | None = None
+    images: JpegRules | StreamRules | None = None
     audit: AuditRules = AuditRules()
 
 
@@ -75,7 +76,7 @@ class Finished:
 
 
 class Recorder:
-    """compressed_definition: the .msg text of CompressedImage, for on-the-fly JPEG."""
+    """compressed_definition: the .msg text of CompressedImage, for on-the-fly compression."""
 
     def __init__(self, config: RecorderConfig, compressed_definition: str = "") -> None:
         self.config, self._compressed_definition = config, compressed_definition
@@ -145,7 +146,8 @@ class Recorder:
         self._require_space(directory)
         bag = BagWriter(directory, attachments, self.config.chunks)
         for stream in self.streams.values():
-            bag.add_topic(stream.spec)
+            if self.config.images is None or stream.spec.type_name != IMAGE_TYPE:
+                bag.add_topic(stream.spec)
         for topic in (MARKS_TOPIC, PROVENANCE_TOPIC):
             bag.add_topic(TopicSpec(topic, STRING_TYPE, STRING_DEFINITION))
         for stream in self.streams.values():
@@ -159,12 +161,14 @@ class Recorder:
         for sample in pre_roll:
             self._put(sample)
 
-    def _transform(self) -> Callable[[BagWriter, Sample], Sample] | None:
-        if self.config.jpeg is None:
+    def _transform(self) -> Transform | None:
+        rules = self.config.images
+        if rules is None:
             return None
         images = [s.spec for s in self.streams.values() if s.spec.type_name == IMAGE_TYPE]
-        made = {s.name: TopicSpec(s.name + SUFFIX, TYPE, self._compressed_definition, s.qos) for s in images}
-        return jpeg_transform(made, self.config.jpeg)
+        made = {s.name: (s, TopicSpec(s.name + rules.suffix, TYPE, self._compressed_definition, s.qos))
+                for s in images}  # fmt: skip
+        return JpegTransform(made, rules) if isinstance(rules, JpegRules) else StreamTransform(made, rules)
 
     def _require_space(self, directory: Path) -> None:
         free_mb = self.free_mb(directory)

@@ -37,7 +37,7 @@ class VideoWriter:
             else ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0"]
         )
         command = [
-            _ffmpeg(), "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}",
+            ffmpeg(), "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}",
             "-r", f"{rate_hz:g}", "-i", "-", "-an", *kind, "-g", str(_KEY_FRAMES), "-bf", "0", "-threads", str(threads),
             "-movflags", "+faststart", str(path),
         ]  # fmt: skip
@@ -76,7 +76,7 @@ def _enlarge(pipe: int) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
-def _ffmpeg() -> str:
+def ffmpeg() -> str:
     try:
         import imageio_ffmpeg
     except ImportError as e:
@@ -87,7 +87,7 @@ def _ffmpeg() -> str:
 def read_part(path: Path, size: tuple[int, int], first_s: float, count: int) -> Iterator[np.ndarray]:
     """`count` frames (H, W, 3) uint8 RGB from a time on, of any video that ffmpeg reads (AV1 too). Raises DatasetError
     where there are fewer."""
-    command = [_ffmpeg(), "-loglevel", "error", "-ss", f"{max(first_s, 0.0):.6f}", "-i", str(path), "-frames:v",
+    command = [ffmpeg(), "-loglevel", "error", "-ss", f"{max(first_s, 0.0):.6f}", "-i", str(path), "-frames:v",
                str(count), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]  # fmt: skip
     length = 3 * size[0] * size[1]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:

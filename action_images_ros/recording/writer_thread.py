@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from .bag_writer import BagWriter, Written
 from .sample import Sample
@@ -14,14 +15,19 @@ _FLUSH_S = 0.2
 _DURABLE_S = 0.5
 
 
-class WriterThread:
-    """Owns `bag` from here on. max_bytes: of samples that wait to be written.
+class Transform(Protocol):
+    """What is stored in place of samples, in the writer's thread; it may add topics to the bag it is given, and keep
+    samples back until later ones have come, or until `finish`."""
 
-    transform: what is stored in place of a sample (in this thread); it may add topics to the bag it is given.
-    """
+    def __call__(self, bag: BagWriter, sample: Sample) -> Iterator[Sample]: ...
+    def finish(self) -> Iterator[Sample]: ...
+
+
+class WriterThread:
+    """Owns `bag` from here on. max_bytes: of samples that wait to be written."""
 
     def __init__(
-        self, bag: BagWriter, max_bytes: int, transform: Callable[[BagWriter, Sample], Sample] | None = None
+        self, bag: BagWriter, max_bytes: int, transform: Transform | None = None
     ) -> None:
         self._bag, self._max_bytes, self._transform = bag, max_bytes, transform
         self._queue: queue.SimpleQueue[Sample | Callable[[BagWriter], None] | None] = queue.SimpleQueue()
@@ -76,6 +82,8 @@ class WriterThread:
                     item(self._bag)
                 elif not self._discard:
                     self._write(item)
+            for sample in () if self._transform is None else self._transform.finish():
+                self._bag.write(*sample)
         except Exception as error:  # noqa: BLE001 - a full disk, or a mistake of ours: the owner must learn of it
             self.error = error
             self._bag.drop_unwritten()
@@ -98,9 +106,8 @@ class WriterThread:
 
     def _write(self, sample: Sample) -> None:
         size = len(sample.data)
-        if self._transform is not None:
-            sample = self._transform(self._bag, sample)
-        self._bag.write(*sample)
+        for kept in (sample,) if self._transform is None else self._transform(self._bag, sample):
+            self._bag.write(*kept)
         with self._lock:
             self._waiting -= size
 

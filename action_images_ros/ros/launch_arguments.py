@@ -70,7 +70,7 @@ RECORD_ARGUMENTS = (
     Argument("out", "recordings", "directory in which each recording gets one of its own"),
     Argument("calibration", "", "calibration file to put into every bag"),
     Argument("model", "", "model directory whose hash is noted in every bag"),
-    Argument("images", "raw", "jpeg stores camera images as CompressedImage", ("raw", "jpeg")),
+    Argument("images", "raw", "camera images as CompressedImage", ("raw", "jpeg", "h264", "h265")),
     Argument("pre_roll_s", "2.0", "seconds before the start that a recording contains"),
     Argument("record_at_start", "false", "begin as soon as every camera and the arm are heard", _TRUTH),
     Argument("topics", "", "more topics, separated by commas"),
@@ -103,7 +103,7 @@ DEMONSTRATION_ARGUMENTS = (
     Argument("split", "train", "scenes of training or of test", ("train", "test")),
     Argument("seed", "0", "seed of the scenes"),
     Argument("speed_factor", "1.0", "playback speed of the expert's motion"),
-    Argument("images", "raw", "jpeg stores camera images as CompressedImage", ("raw", "jpeg")),
+    Argument("images", "raw", "camera images as CompressedImage", ("raw", "jpeg", "h264", "h265")),
     _LOG_LEVEL,
 )
 

@@ -156,7 +156,7 @@ def test_when_writing_fails_the_bag_is_completed_and_the_reason_told(tmp_path):
 
 
 def test_jpeg_keeps_header_and_picture(tmp_path):
-    r = Recorder(RecorderConfig(min_free_mb=1, jpeg=JpegRules(95)), "uint8[] data\n")
+    r = Recorder(RecorderConfig(min_free_mb=1, images=JpegRules(95)), "uint8[] data\n")
     r.add_stream(IMAGE, stamped=True, latched=False, required=True)
     r.start(tmp_path / "a", T0)
     rgb = picture(0, 7)
