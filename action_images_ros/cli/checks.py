@@ -45,7 +45,7 @@ PACKAGES = {
     "control": ("ruckig", "mujoco"),
     "text": ("tokenizers", "wordllama"),
     "sim": ("mujoco", "franky_sim", "imageio_ffmpeg"),
-    "train": ("torch", "diffusers", "transformers", "accelerate", "peft", "onnx", "onnxscript"),
+    "train": ("torch", "diffusers", "transformers", "accelerate", "peft", "tensorboard", "onnx", "onnxscript"),
     "cameras": ("pyrealsense2",),
 }
 """Extra of setup.py -> modules that it brings."""
