@@ -133,10 +133,11 @@ class Scene:
     def _place_ground(self, cell: Cell) -> None:
         s, w = self._s, cell.workspace
         s.set_up_direction("+z")
+        s.configure_default_lights(cast_shadow=False)
         z = 0.0 if w.table_z_m is None else w.table_z_m
         s.add_grid("/table", width=2.4, height=2.4, position=(0.4, 0.0, z), cell_size=0.1, section_size=0.5,
                    cell_color=(52, 58, 68), section_color=(76, 84, 98), plane_color=(24, 27, 33), plane_opacity=0.9,
-                   shadow_opacity=0.35)  # fmt: skip
+                   shadow_opacity=0.0)  # fmt: skip
         s.add_frame("/base", axes_length=0.12, axes_radius=0.004)
         s.add_line_segments(
             "/workspace", box_edges(w.box_min_m, w.box_max_m), _GREEN, thickness=0.003, thickness_units="world"

@@ -1,7 +1,7 @@
 """The operator's live page. Subscribes, keeps the newest of everything, and passes on what the buttons say.
 
-Images are received only while somebody looks. Nothing in the graph waits for this process; stopping does not need it
-either: the node `stop_button` does that by itself.
+Images, joint states and chunks are received only while somebody looks. Nothing in the graph waits for this process;
+stopping does not need it either: the node `stop_button` does that by itself.
 """
 
 from __future__ import annotations
@@ -108,11 +108,8 @@ class ConsoleNode(ManagedNode):
         self._server.start()
         create = self.create_subscription
         self._inputs = [
-            create(JointState, "/joint_states", self._on_joint_states, qos.NEWEST_IN),
             create(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.DIAGNOSTICS),
             create(String, "instruction", self._on_instruction, qos.LATCHED),
-            create(MultiDOFJointTrajectory, "targets", self._on_targets, qos.TARGETS),
-            create(String, "chunk_verdicts", self._on_chunk_verdict, qos.STATE),
             create(String, "controller_state", self._on_controller_state, qos.EVENTS),
             create(String, "recorder/state", self._on_recorder, qos.LATCHED),
             create(String, "sim_cell/verdict", self._on_cell_verdict, qos.LATCHED),
@@ -140,11 +137,16 @@ class ConsoleNode(ManagedNode):
         self._scene = None
 
     def _look(self) -> None:
-        """Receive images while a page is open, and only then."""
+        """Receive what comes often while a page is open, and only then."""
         watched = bool(made(self._server).watchers)
         if watched and not self._watching:
             create = self.create_subscription
             self._watching = [
+                create(JointState, "/joint_states", self._on_joint_states, qos.NEWEST_IN),
+                create(MultiDOFJointTrajectory, "targets", self._on_targets, qos.TARGETS),
+                create(String, "chunk_verdicts", self._on_chunk_verdict, qos.STATE),
+            ]
+            self._watching += [
                 create(Image, v.image_topic, partial(self._on_image, v.name), qos.NEWEST_IN) for v in self._cell.views
             ]
             if self._config is not None:
@@ -205,7 +207,7 @@ class ConsoleNode(ManagedNode):
         self._moved_s = now_s
         tcp = self._kinematics.fk(state.q)
         self._state.on_joints(state.q, state.gripper_width_m, tcp[:3, 3])
-        if self._scene is not None and made(self._server).watchers:
+        if self._scene is not None:
             arm, half = self._cell.arm, state.gripper_width_m / 2
             self._scene.show_arm({**dict(zip(arm.joints, state.q)), **dict.fromkeys(arm.fingers, half)})
 
@@ -218,7 +220,7 @@ class ConsoleNode(ManagedNode):
         if not len(chunk):
             return
         self._state.on_chunk(chunk, self.now_ns())
-        if self._scene is not None and made(self._server).watchers:
+        if self._scene is not None:
             self._scene.show_chunk(chunk)
             self._scene.show_trail(self._state.trail)
 

@@ -97,3 +97,18 @@ def test_build_without_a_node():
     assert build(Outer, {"inner.steps": 0}).inner.steps is None
     with pytest.raises(ConfigError, match="unknown parameter"):
         build(Outer, {"nope": 1})
+
+
+def test_only_live_parameters_can_be_set_later(make_node):
+    @dataclass(frozen=True)
+    class Some:
+        fixed: float = parameter(1.0, "fixed", minimum=0.0, maximum=2.0)
+        moving: float = parameter(1.0, "moving", minimum=0.0, maximum=2.0, live=True)
+
+    node = make_node()
+    declare(node, Some)
+    done, refused, beyond = node.set_parameters(
+        [Parameter("moving", value=0.5), Parameter("fixed", value=0.5), Parameter("moving", value=3.0)]
+    )
+    assert done.successful and node.get_parameter("moving").value == 0.5
+    assert not refused.successful and not beyond.successful and "moving" in beyond.reason
