@@ -12,6 +12,7 @@ import shutil
 import struct
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -68,21 +69,16 @@ def run(args: argparse.Namespace) -> int:
 
 def write_bags(args: argparse.Namespace, where: Path) -> tuple[Path, list[Path]]:
     """The cell file and the bags."""
-    from rclpy.serialization import serialize_message
-
     from ..cell import Cell
     from ..recording.bag_writer import BagWriter, TopicSpec
     from ..recording.cdr import text_bytes
     from ..recording.provenance import attachments
-    from ..ros.messages import image_message, joint_state_message
-    from ..ros.recording_sources import pictures
-    from ..types import RobotState
+    from ..ros.recording_sources import serialised_pictures, serialised_state
     from .recording import make_cell
 
     path = make_cell(args, where)
     cell = Cell.load(path)
-    seen = {v.image_topic: [bytearray(serialize_message(image_message(p, "rgb8", 0, v.frame_id)))
-                            for p in pictures(cell, v.name)] for v in cell.views}  # fmt: skip
+    seen = {v.image_topic: serialised_pictures(cell, v) for v in cell.views}
     bags = []
     for number in range(args.bags):
         bag = BagWriter(where / f"bag{number}", attachments(path, None))
@@ -94,9 +90,7 @@ def write_bags(args: argparse.Namespace, where: Path) -> tuple[Path, list[Path]]
         for k in range(int((args.seconds + 2 * _MARGIN_S) * 200)):
             t = _T0 + k * 5_000_000
             q = 0.3 * np.sin(1e-9 * (t - _T0) + np.arange(7))
-            state = RobotState(q, np.zeros(7), 0.04, t, cell.arm.joints)
-            raw = bytes(serialize_message(joint_state_message(state, cell.arm.fingers)))
-            bag.write("/joint_states", k + 1, t, t, raw)
+            bag.write("/joint_states", k + 1, t, t, serialised_state(cell, q, t))
             if k % 200 == 100:
                 _second(bag, seen, k // 200, args)
         bag.finish()
@@ -117,12 +111,11 @@ def _second(bag, seen: dict[str, list[bytearray]], second: int, args: argparse.N
 
 
 def _convert(args: argparse.Namespace, cell: Path, bags: list[Path], video: str, workers: int, out: Path) -> Result:
-    from ..cli.dataset import make_fk
     from ..recording.convert import ConvertConfig, convert
     from ..recording.executors import Processes
 
     before, began_s = _cpu_s(), time.monotonic()
-    result = convert(bags, ConvertConfig(out, args.fps, video), make_fk, execute=Processes(workers))
+    result = convert(bags, ConvertConfig(out, args.fps, video), _make_fk, execute=Processes(workers))
     took_s, cpu_s = time.monotonic() - began_s, _cpu_s() - before
     recorded_s = sum(e.about["audit"]["duration_s"] for e in result.episodes)
     videos = list(out.glob("videos/*/*/*.mp4"))
@@ -130,6 +123,12 @@ def _convert(args: argparse.Namespace, cell: Path, bags: list[Path], video: str,
     psnr_db = _psnr_db(bags[0], result)
     shutil.rmtree(out)
     return Result(video, workers, took_s, recorded_s / took_s, cpu_s / took_s, size / 1e6 / (recorded_s / 60), psnr_db)
+
+
+def _make_fk() -> Callable[[np.ndarray], np.ndarray]:
+    from ..control import Fr3Kinematics
+
+    return Fr3Kinematics().fk
 
 
 def _psnr_db(bag_path: Path, result) -> float:

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from rclpy.node import Node
+from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 
-from ..cell import Cell
+from ..cell import Cell, View
 from ..types import RobotState
 from . import qos
 from .loop import DeadlineLoop
@@ -93,6 +94,18 @@ class Arm:
         state = RobotState(q, np.cos(now_s + np.arange(7)), 0.04, stamp_ns, self._cell.arm.joints)
         self.sent["/joint_states"].append((stamp_ns, zlib.crc32(q)))
         self._states.publish(joint_state_message(state, self._cell.arm.fingers))
+
+
+def serialised_pictures(cell: Cell, view: View) -> list[bytearray]:
+    """`pictures` as messages whose stamp (8 bytes from byte 4 on) is still 0."""
+    made = [image_message(p, "rgb8", 0, view.frame_id) for p in pictures(cell, view.name)]
+    return [bytearray(serialize_message(m)) for m in made]
+
+
+def serialised_state(cell: Cell, q: np.ndarray, stamp_ns: int) -> bytes:
+    """The arm at rest at q, as a message."""
+    state = RobotState(q, np.zeros(7), 0.04, stamp_ns, cell.arm.joints)
+    return bytes(serialize_message(joint_state_message(state, cell.arm.fingers)))
 
 
 def pictures(cell: Cell, view: str) -> list[np.ndarray]:

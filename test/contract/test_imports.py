@@ -37,6 +37,7 @@ NEIGHBOURS = {
     ("recording", "pictures"): "the audit report is pictures",
     ("model", "codec"): "the current action enters the canvas as an action image, encoded as the model's config says",
     ("engines", "model"): "an engine is a model.Denoiser made from a model directory",
+    ("training", "policy"): "labels are the policy's mode label along a whole video",
     ("training", "sim"): "every other object of a recorded simulated scene is a further demonstration",
     ("arm", "ros"): "trajectories are interpolated as a joint trajectory controller does, rates measured as elsewhere",
     ("cli", "bench"): "`action-images bench` lists and starts the benchmarks",
