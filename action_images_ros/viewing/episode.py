@@ -6,6 +6,7 @@ the rest. World frame: the robot base.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -29,7 +30,7 @@ _TEXTS = ("instruction", "recorder/marks", "sim_cell/verdict", "controller_state
 _JOINTS = "/joint_states"
 _QUALITY = 88
 _STATE_PERIOD_NS = 40_000_000
-_CYAN = (80, 190, 255)
+_CYAN, _GREY = (80, 190, 255), (150, 156, 166)
 
 
 def show_bag(bag: Bag, cell: Cell | None, save: Path | None, width_px: int, rate_hz: float) -> dict[str, int]:
@@ -66,6 +67,7 @@ class _Episode:
         self._kinematics = Fr3Kinematics()
         self._path: list[np.ndarray] = []
         self._last_ns: dict[str, int] = {}
+        self._verdict = ""
         self.counts: Counter[str] = Counter()
         self._actions: dict[str, Callable[[Message], None]] = {}
         for view in cell.views:
@@ -96,7 +98,7 @@ class _Episode:
         return rrb.Blueprint(
             rrb.Vertical(
                 rrb.Horizontal(
-                    rrb.Spatial3DView(origin="world", name="cell"), rrb.Vertical(*cameras), *tiles,
+                    rrb.Spatial3DView(origin="world", name="cell", **_viewpoint(rrb)), rrb.Vertical(*cameras), *tiles,
                     column_shares=[2, 1.2, *(0.4 for _ in tiles)],
                 ),
                 rrb.Horizontal(*below), row_shares=[3, 1],
@@ -112,7 +114,11 @@ class _Episode:
         boxes = [(w.box_min_m, w.box_max_m), *w.keep_out_boxes_m]
         self._s.log("world/workspace", rr.Boxes3D(
             mins=[b[0] for b in boxes], sizes=[np.subtract(b[1], b[0]) for b in boxes],
-            colors=[(70, 200, 140), *((235, 70, 70) for _ in w.keep_out_boxes_m)]), static=True)  # fmt: skip
+            colors=[(70, 200, 140), *((235, 70, 70) for _ in w.keep_out_boxes_m)],
+            fill_mode=rr.components.FillMode.MajorWireframe), static=True)  # fmt: skip
+        if hasattr(rr, "SeriesLines"):
+            self._s.log("joints", rr.SeriesLines(names=list(self._cell.arm.joints)), static=True)
+            self._s.log("gripper", rr.SeriesLines(names=["opening, mm"]), static=True)
         for view in self._cell.views:
             self._camera(view)
         for message in self._bag.messages(set(self._actions)):
@@ -178,6 +184,8 @@ class _Episode:
         self._path.append(T[:3, 3])
         self._at(stamp_ns)
         self._s.log("world/tcp", rr.Transform3D(translation=T[:3, 3], mat3x3=T[:3, :3]))
+        bones = np.concatenate([np.zeros((1, 3)), self._kinematics.joint_origins(q[None])[0], T[None, :3, 3]])
+        self._s.log("world/arm", rr.LineStrips3D([bones], colors=[_GREY], radii=0.018))
         self._s.log("joints", rr.Scalars(q))
         if all(f in at for f in arm.fingers):
             self._s.log("gripper", rr.Scalars([1e3 * sum(record.position[at[f]] for f in arm.fingers)]))
@@ -205,12 +213,34 @@ class _Episode:
     def _text(self, name: str, message: Message) -> None:
         import rerun as rr
 
+        text = read_text(message.data)
+        if name.endswith("sim_cell/verdict"):
+            text = _verdict(text)
+            if text == self._verdict:
+                return
+            self._verdict = text
         self._at(message.log_time_ns)
-        self._s.log(f"said/{name}", rr.TextLog(read_text(message.data), level="INFO"))
+        self._s.log(f"said/{name}", rr.TextLog(text, level="INFO"))
         self.counts["texts"] += 1
 
     def _at(self, time_ns: int) -> None:
         self._s.set_time("time", timestamp=np.datetime64(time_ns, "ns"))
+
+
+def _viewpoint(rrb) -> dict[str, Any]:
+    """From the front, where this version of rerun can be told."""
+    if not hasattr(rrb, "EyeControls3D"):
+        return {}
+    return {"eye_controls": rrb.EyeControls3D(position=(1.35, -0.95, 0.95), look_target=(0.35, 0.0, 0.35))}
+
+
+def _verdict(text: str) -> str:
+    """The cell's verdict, which comes again and again, without what changes in between."""
+    try:
+        v = json.loads(text)
+        return f"episode {v['episode']}: {v['outcome']}" + (f", {v['reason']}" if v.get("reason") else "")
+    except (ValueError, KeyError, TypeError):
+        return text
 
 
 def _target_points(message: Message) -> tuple[np.ndarray, int]:
