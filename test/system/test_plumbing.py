@@ -5,7 +5,7 @@ import time
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from graph_support import controller_state, expert_of, play, running_graph, verdict_of
-from tool_topics import aggregator_groups, foxglove_services, foxglove_topics, rviz_topics
+from tool_topics import aggregator_groups, foxglove_services, foxglove_topics, layout_frames, rviz_topics
 
 from action_images_ros.ros import qos
 
@@ -56,10 +56,12 @@ def test_what_the_layouts_for_rviz_and_foxglove_show_is_published(graph):
         there = dict(operator.node.get_topic_names_and_types())
         return {t: kind for t, kind in wanted.items() if kind not in there.get(t, [])}
 
-    operator.spin_for(1.0)
-    assert not missing(), missing()
-    services = {name for name, _ in operator.node.get_service_names_and_types()}
-    assert foxglove_services() <= services
+    def services() -> set[str]:
+        return {name for name, _ in operator.node.get_service_names_and_types()}
+
+    operator.until(lambda: not missing(), f"everything that the layouts show, {sorted(wanted)}", 30.0)
+    operator.until(lambda: foxglove_services() <= services(), f"the services {foxglove_services()}", 30.0)
+    assert layout_frames() == {graph[4].arm.base_frame}
 
 
 def test_every_status_has_a_device_units_and_one_group_in_the_aggregator(graph):

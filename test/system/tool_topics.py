@@ -43,6 +43,15 @@ def foxglove_services() -> set[str]:
     return {c["serviceName"] for c in panels.values() if "serviceName" in c}
 
 
+def layout_frames() -> set[str]:
+    """Frames that the layouts for RViz and Foxglove are drawn in."""
+    layout = yaml.safe_load((CONFIG / "policy.rviz").read_text(encoding="utf-8"))["Visualization Manager"]
+    scene = json.loads((CONFIG / "foxglove.json").read_text(encoding="utf-8"))["configById"]["3D!scene"]
+    displays = {d["Reference Frame"] for d in layout["Displays"] if "Reference Frame" in d}
+    layers = {layer["frameId"] for layer in scene["layers"].values()}
+    return displays | layers | {layout["Global Options"]["Fixed Frame"], scene["followTf"]}
+
+
 def aggregator_groups(status: str) -> list[str]:
     """Groups of diagnostics_aggregator.yaml that take a status."""
     content = yaml.safe_load((CONFIG / "diagnostics_aggregator.yaml").read_text(encoding="utf-8"))
