@@ -25,6 +25,7 @@ from .pictures import Jpeg, Pictures
 PAGE = Path(__file__).parent / "page"
 _KINDS = {"live": 0, "actions": 1, "video": 2}
 _STATE_PERIOD_S = 0.2
+_HEARTBEAT_S = 20.0  # a browser on a busy machine may take seconds to answer
 _START_S, _STOP_S = 10.0, 3.0
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "content-encoding", "content-length"}
 
@@ -147,7 +148,7 @@ class ConsoleServer:
     async def _live(self, request):
         from aiohttp import WSMsgType, web
 
-        ws = web.WebSocketResponse(heartbeat=5.0, max_msg_size=16_384)
+        ws = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=16_384)
         await ws.prepare(request)
         _no_delay(request)
         self._watchers += 1
