@@ -16,6 +16,7 @@ from ..engines import ENGINES, EngineOptions, Precision
 from ..engines.base import GRAPH_ENGINES
 from ..errors import ActionImagesError, EngineError, ModelError, one_of
 from ..geometry.se3 import angle_between
+from ..model.canvas import Mode
 from ..model.config import ModelConfig
 from ..ros.paths import config_file
 from ..types import ActionChunk
@@ -61,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     rows = {name: row(result, loops[name], results.get(REFERENCE), config) for name, result in results.items()}
     report = {"model": str(args.model), "threads": EngineOptions(args.threads).thread_count, "nice": args.nice,
               "inputs": str(args.episodes or f"simulated {args.task}"), "observations": args.observations,
-              "chunks": max(args.chunks, args.observations), "denoising_steps": config.sampler.denoising_steps,
-              "engines": rows}
+              "chunks": max(args.chunks, args.observations),
+              "denoising_steps": config.sampler.of(Mode.POLICY).denoising_steps, "engines": rows}
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     print(table(report))

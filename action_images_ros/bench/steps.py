@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 def with_steps(policy: ActionImagePolicy, steps: int, reused: tuple[int, ...] = ()) -> ActionImagePolicy:
     """The same policy with another schedule. Raises ModelError for an illegal one."""
-    sampler = replace(policy.config.sampler, denoising_steps=steps, reused=reused)
+    sampler = replace(policy.config.sampler, denoising_steps=steps, reused=reused, by_mode={})
     policy.config = policy.pipeline.config = replace(policy.config, sampler=sampler)
     return policy
 

@@ -236,7 +236,7 @@ def _model_config(args: argparse.Namespace, modes: tuple[str, ...]):
         raise ConfigError(f"{', '.join(sizes)} are sizes of the small denoiser; {files} has {model.denoiser}")
     if args.distil:
         model = dataclasses.replace(
-            model, sampler=dataclasses.replace(model.sampler, denoising_steps=args.student_steps))
+            model, sampler=dataclasses.replace(model.sampler, denoising_steps=args.student_steps, by_mode={}))
     if is_dataset(args.data):
         model = dataclasses.replace(model, data=data_contract(args.data))
     return dataclasses.replace(model, modes=modes, conv_canvas=dataclasses.replace(model.conv_canvas, **sizes))

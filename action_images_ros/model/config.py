@@ -14,6 +14,7 @@ from ..codec import ActionEncoding, DecodeConfig
 from ..errors import ModelError, one_of
 from .canvas import Mode
 from .compression import COMPRESSIONS, Compression
+from .config_json import build
 from .contract import DataContract
 from .wan.config import WanConfig
 
@@ -67,15 +68,29 @@ class SamplerConfig:
 
     guidance_scale: of classifier-free guidance towards the instruction; 1 = none, at half the cost. reused: steps
     (1, 2, ...) that take the velocity of the step before instead of asking the network: where two velocities hardly
-    differ (`action-images bench steps --reuse-above` measures that), this costs little.
+    differ (`action-images bench steps --reuse-above` measures that), this costs little. by_mode: denoising steps of
+    modes that need another number of them; these reuse none.
     """
 
     denoising_steps: int = 4
     shift: float = 1.0
     guidance_scale: float = 1.0
     reused: tuple[int, ...] = ()
+    by_mode: dict[str, int] = field(default_factory=dict, hash=False)
+
+    def of(self, mode: Mode) -> SamplerConfig:
+        """The sampler of one mode."""
+        if mode.value not in self.by_mode:
+            return dataclasses.replace(self, by_mode={})
+        return SamplerConfig(self.by_mode[mode.value], self.shift, self.guidance_scale)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.by_mode, dict):
+            raise ModelError(f"sampler: by_mode is {self.by_mode!r}; expected an object of modes and their steps")
+        for mode, steps in self.by_mode.items():
+            Mode.parse(mode)
+            if not isinstance(steps, int) or not 1 <= steps <= 1000:
+                raise ModelError(f"sampler: by_mode gives {mode} {steps!r} steps; legal: 1 to 1000")
         if not all(1 <= k < self.denoising_steps for k in self.reused):
             raise ModelError(f"sampler: reused {self.reused} must be steps from 1 to denoising_steps "
                              f"{self.denoising_steps} - 1")
@@ -174,9 +189,9 @@ class ModelConfig:
             )
         try:
             raw = json.loads(path.read_text())
-        except ValueError as e:
+        except (ValueError, RecursionError, OSError) as e:
             raise ModelError(f"{path} is not valid JSON: {e}") from e
-        return _build(cls, raw, str(path))
+        return build(cls, raw, str(path))
 
 
 def _check_conv_canvas(config: ModelConfig) -> None:
@@ -222,34 +237,3 @@ def _check_wan(config: ModelConfig) -> None:
             f"ray_frame is {config.ray_frame!r}, but denoiser wan takes camera rays relative to the first "
             "view; set it to 'first_view'"
         )
-
-
-_NESTED = {
-    "encoding": ActionEncoding,
-    "text": TextConfig,
-    "conv_canvas": ConvCanvasConfig,
-    "wan": WanConfig,
-    "sampler": SamplerConfig,
-    "decode": DecodeConfig,
-    "data": DataContract,
-}
-
-
-def _build(cls, raw: object, where: str):
-    if not isinstance(raw, dict):
-        raise ModelError(f"{where}: expected an object, got {type(raw).__name__}")
-    known = {f.name for f in dataclasses.fields(cls)}
-    unknown = sorted(set(raw) - known)
-    if unknown:
-        raise ModelError(f"{where}: unknown key {', '.join(map(repr, unknown))}; legal: {', '.join(sorted(known))}")
-    values = {}
-    for key, value in raw.items():
-        if key in _NESTED and cls is ModelConfig:
-            value = _build(_NESTED[key], value, f"{where}: {key}")
-        elif isinstance(value, list):
-            value = tuple(value)
-        values[key] = value
-    try:
-        return cls(**values)
-    except TypeError as e:
-        raise ModelError(f"{where}: {e}") from e

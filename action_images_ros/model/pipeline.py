@@ -103,7 +103,7 @@ class Pipeline:
             self._latents(self.codecs.video, given.video, layout.clean_video),
             self._latents(self.codecs.action, drawn, layout.clean_action),
         )
-        made = sample(self.denoiser, canvas, layout, conditioning, config.sampler, rng, on_step, without)
+        made = sample(self.denoiser, canvas, layout, conditioning, config.sampler.of(mode), rng, on_step, without)
         return Generated(
             self._images(self.codecs.action, made.action, drawn, layout.clean_action),
             self._images(self.codecs.video, made.video, given.video, layout.clean_video),

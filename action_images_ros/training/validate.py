@@ -75,7 +75,7 @@ def sampled_chunks(model, source: CanvasSource, windows: list[Window], seed: int
     config = source.config
     rng = np.random.default_rng(seed)
     layout = CanvasLayout.for_mode(Mode.POLICY, config.views, config.latent_frames, config.latent_frames)
-    unguided = replace(config.sampler, guidance_scale=1.0)
+    unguided = replace(config.sampler.of(Mode.POLICY), guidance_scale=1.0)
     engine = _engine(model)
     for i in range(0, len(windows), batch_size):
         part = windows[i:i + batch_size]

@@ -30,6 +30,15 @@ class Foresees:
         return moved, velocity_from_clean(action, np.full_like(action, -1.0), sigma)
 
 
+class Counts:
+    def __init__(self, inner, asked):
+        self._inner, self._asked = inner, asked
+
+    def velocity(self, video, action, sigma, conditioning):
+        self._asked.append(sigma)
+        return self._inner.velocity(video, action, sigma, conditioning)
+
+
 @pytest.fixture(scope="module")
 def sets(cameras):
     """chunk_size sets of live frames."""
@@ -75,3 +84,16 @@ def test_modes_that_were_not_trained_are_refused(policy, sets):
     untrained = ActionImagePolicy(config, Pipeline(config, policy.pipeline.denoiser), "known")
     with pytest.raises(ModelError, match="not trained for mode 'world'; legal: policy"):
         untrained.generate_mode(Mode.WORLD, sets[:1], poses(4), np.ones(4), "reach the red ball")
+
+
+def test_a_mode_may_have_its_own_number_of_denoising_steps(policy, sets):
+    sampler = SamplerConfig(3, reused=(1,), by_mode={"joint": 5})
+    policy.config = policy.pipeline.config = replace(CONFIG, sampler=sampler)
+    steps = {}
+    for mode in (Mode.POLICY, Mode.JOINT):
+        asked, known = [], policy.pipeline.denoiser
+        policy.pipeline.denoiser = Counts(known, asked)
+        policy.generate_mode(mode, sets[:1], poses(1), np.ones(1), "reach the red ball")
+        policy.pipeline.denoiser, steps[mode] = known, len(asked)
+    assert steps == {Mode.POLICY: 2, Mode.JOINT: 5}
+    assert sampler.of(Mode.POLICY).reused == (1,) and sampler.of(Mode.JOINT).reused == ()

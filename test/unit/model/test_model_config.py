@@ -12,7 +12,7 @@ OTHER = ModelConfig(views=3, chunk_size=5, dt_s=0.25, image_size=(64, 64), actio
                     ray_frame="first_view",
                     encoding=ActionEncoding(axis_length_m=0.07, green_axis="-x", blue_axis="+z"),
                     text=TextConfig(max_tokens=9), conv_canvas=ConvCanvasConfig(width=64, heads=2),
-                    sampler=SamplerConfig(7, 3.0))
+                    sampler=SamplerConfig(7, 3.0, by_mode={"label": 9}))
 
 
 @pytest.mark.parametrize("config", [ModelConfig(), OTHER])
@@ -30,7 +30,7 @@ def edited(tmp_path, change):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda c: c.update(chunk=9), "unknown key 'chunk'; legal: .*chunk_size"),
-    (lambda c: c["sampler"].update(steps=3), "sampler: unknown key 'steps'; legal: denoising_steps, .*shift"),
+    (lambda c: c["sampler"].update(steps=3), "sampler: unknown key 'steps'; legal: .*denoising_steps, .*shift"),
     (lambda c: c.update(format_version=2), "format_version is 2; this version reads 1"),
     (lambda c: c.update(denoiser="unet"), "denoiser is 'unet'; legal: conv_canvas, wan"),
     (lambda c: c.update(frame_codec="jpeg"), "frame_codec is 'jpeg'; legal: pixels, wan_vae"),
@@ -58,3 +58,9 @@ def test_truncated_configuration_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(ModelConfig().to_json()[:100])
     with pytest.raises(ModelError, match="not valid JSON"):
         ModelConfig.load(tmp_path)
+
+
+@pytest.mark.parametrize("by_mode", [{"fly": 1}, {"label": 0}, {"label": 1.5}, [2]])
+def test_senseless_steps_of_a_mode_are_refused(tmp_path, by_mode):
+    with pytest.raises(ModelError, match="mode"):
+        ModelConfig.load(edited(tmp_path, lambda raw: raw["sampler"].update(by_mode=by_mode)))
