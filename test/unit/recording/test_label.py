@@ -24,7 +24,7 @@ from action_images_ros.training.labelling import Labeller
 from action_images_ros.training.recorded import recorded_episodes
 
 FK = Fr3Kinematics().fk
-EPISODES = 4
+EPISODES = 3
 FPS = 2.5
 
 
