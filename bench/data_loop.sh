@@ -19,11 +19,11 @@ TEXT
 }
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-OUT="$PWD/runs/data_loop" CELL="$ROOT/bench/upside_down.yaml" EPISODES=50 SAMPLES=12000 JUDGED=50 TIMEOUT=20 TINY=""
+OUT="$PWD/runs/data_loop" CELL="$ROOT/bench/upside_down.yaml" EPISODES=50 SAMPLES=12000 JUDGED=50 TIMEOUT=20 GAP=0.5 TINY=""
 PYTHON="${PYTHON:-$([ -x "$ROOT/.venv/bin/python" ] && echo "$ROOT/.venv/bin/python" || echo python3)}"
 while [ $# -gt 0 ]; do
     case "$1" in
-        --tiny) TINY=1 EPISODES=3 SAMPLES=64 JUDGED=2 TIMEOUT=3 ;;
+        --tiny) TINY=1 EPISODES=3 SAMPLES=64 JUDGED=2 TIMEOUT=3 GAP=10 ;;
         --out) OUT="${2:?--out needs a folder}"; shift ;;
         --cell) CELL="${2:?--cell needs a file}"; shift ;;
         --episodes) EPISODES="${2:?--episodes needs a number}"; shift ;;
@@ -50,7 +50,8 @@ step "convert"
 held_out=0.1
 [ -n "$TINY" ] && held_out=0
 status=0
-cli dataset "$OUT/recordings" --out "$OUT/dataset" --validation "$held_out" --keep success || status=$?
+cli dataset "$OUT/recordings" --out "$OUT/dataset" --validation "$held_out" --keep success \
+    --max-gap "$GAP" || status=$?
 [ "$status" -le 1 ] || exit "$status" # 1: a bag was left out, and is named
 
 step "fine-tune"

@@ -55,7 +55,7 @@ def requires_true(scene):
     assert angle_between(chunk.base_T_tcps[:, :3, :3], R).max() < 1e-3
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10**6))
 def test_a_mirrored_cell_shows_exactly_the_mirrored_pictures(seed):
     scene = a_scene(seed)
@@ -81,7 +81,7 @@ def test_lens_distortion_is_mirrored_with_the_picture():
         assert np.allclose(flipped, np.stack([SIDE - 1 - uv[..., 0], uv[..., 1]], -1), atol=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.75, 1.0), st.floats(0, 1), st.floats(0, 1))
 def test_a_crop_moves_the_blobs_as_it_moves_the_picture(seed, keep, x, y):
     scene = cropped(a_scene(seed), 0, keep, np.array([x, y]))
@@ -89,7 +89,7 @@ def test_a_crop_moves_the_blobs_as_it_moves_the_picture(seed, keep, x, y):
     requires_true(scene)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10**6), st.tuples(*[st.floats(-0.1, 0.1)] * 3))
 def test_a_turned_camera_sees_the_blobs_where_its_picture_has_them(seed, turn):
     scene = turned(a_scene(seed), 1, np.array(turn))

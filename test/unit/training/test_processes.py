@@ -28,7 +28,7 @@ def runs(source, shards, tmp_path_factory):
     launched = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          str(HERE / "tiny_run.py"), str(shards), str(out)],
-        capture_output=True, text=True, timeout=300, cwd=HERE,
+        capture_output=True, text=True, timeout=600, cwd=HERE,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), str(HERE)])})
     assert launched.returncode == 0, launched.stdout[-2000:] + launched.stderr[-4000:]
     return out
