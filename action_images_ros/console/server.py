@@ -224,15 +224,16 @@ addEventListener("keydown",e=>{if(e.code==="Space"||e.code==="Escape"){e.prevent
 parent.postMessage("stop","*")}},true);
 document.hasFocus=()=>true;
 const slow=location.search.includes("slow"),draw=requestAnimationFrame.bind(window),
-undraw=cancelAnimationFrame.bind(window);let last=0,late=0;
+undraw=cancelAnimationFrame.bind(window);let last=0,late=0,drawn=0;
 requestAnimationFrame=f=>{const g=f2=>{const asked=performance.now();return draw(t=>{last=performance.now();
-late=last-asked;f2(t)})},wait=last+(slow?Math.min(3000,Math.max(30,4*late)):30)-performance.now();
+late=last-asked;drawn++;f2(t)})},rest=drawn<150?Math.min(300,late):Math.min(3000,4*late),
+wait=last+(slow?Math.max(30,rest):30)-performance.now();
 return wait>0?-setTimeout(()=>g(f),wait):g(f)};
 cancelAnimationFrame=id=>id<0?clearTimeout(-id):undraw(id);
 </script>"""
 """Put into the scene's page: keys that stop do so from there too; it connects again also while the
 mouse is elsewhere; 30 frames a second are enough, and where a processor has to draw them, it rests
-four times as long as each of them kept it busy."""
+four times as long as each of them kept it busy, once the scene has faded in."""
 
 
 class _SceneProxy:
