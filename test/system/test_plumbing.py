@@ -5,6 +5,8 @@ import time
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from graph_support import controller_state, expert_of, play, running_graph, verdict_of
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue, SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from tool_topics import aggregator_groups, foxglove_services, foxglove_topics, layout_frames, rviz_topics
 
 from action_images_ros.ros import qos
@@ -45,6 +47,29 @@ def test_stop_brings_the_arm_to_rest_and_keeps_it_there(graph):
     operator.until(lambda: player.played >= played + 3, "more chunks", 20.0)
     assert watch.travel_rad(rest_s) < 2e-3
     operator.until(lambda: controller_state(operator) == "disabled", "state disabled", 5.0)
+
+
+def test_the_speed_is_set_while_the_controller_runs_and_a_refusal_says_why(graph):
+    operator = graph[1]
+    client = operator.node.create_client(SetParameters, "controller/set_parameters")
+    operator.until(client.service_is_ready, "the controller's parameters", 30.0)
+
+    def ask(name: str, value: ParameterValue) -> SetParametersResult:
+        future = client.call_async(SetParameters.Request(parameters=[Parameter(name=name, value=value)]))
+        operator.until(future.done, f"an answer about {name}", 30.0)
+        return future.result().results[0]
+
+    def speed(value: float) -> SetParametersResult:
+        return ask("speed_factor", ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))
+
+    assert speed(0.3).successful
+    operator.until(lambda: operator.value("controller: control", "speed_factor") == 0.3, "the new speed", 30.0)
+    for value, says in ((2.0, "legal: 0.01 to 1"), (5.0, "speed_factor")):
+        refused = speed(value)
+        assert not refused.successful and says in refused.reason, refused.reason
+    assert not ask("rate_hz", ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=50.0)).successful
+    assert speed(1.0).successful
+    operator.until(lambda: operator.value("controller: control", "speed_factor") == 1.0, "the old speed", 30.0)
 
 
 def test_what_the_layouts_for_rviz_and_foxglove_show_is_published(graph):
