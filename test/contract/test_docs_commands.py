@@ -60,7 +60,7 @@ def check_launch(file: str, given: list[str]) -> None:
 
 
 def check_run(words: list[str]) -> None:
-    legal = re.findall(r"^        (\w+)\) .*ensure", (ROOT / "run").read_text(), re.MULTILINE) + ["cli"]
+    legal = re.findall(r"^        (\w+)\) .*(?:ensure|exec)", (ROOT / "run").read_text(), re.MULTILINE) + ["cli"]
     assert words[0] in legal, f"./run has no {words[0]}; it has {', '.join(legal)}"
     if words[0] == "demo":
         parse_cli(words)
