@@ -15,7 +15,8 @@ _KINDS = {int: "a whole number", float: "a finite number", str: "text", tuple: "
 def build(cls: type[Made], raw: object, where: str) -> Made:
     """`cls` from a parsed JSON object. where: file and key, for messages. Raises ModelError.
 
-    Fields without a default are not supported; a tuple's elements have the kind of the default's first, or int.
+    Fields without a default are not supported; a tuple's elements have the kind of the default's first; of an
+    empty default, text where the annotation says so, else int.
     """
     if not isinstance(raw, dict):
         raise ModelError(f"{where}: expected an object, got {type(raw).__name__}")
@@ -23,7 +24,8 @@ def build(cls: type[Made], raw: object, where: str) -> Made:
     unknown = sorted(set(raw) - set(defaults))
     if unknown:
         raise ModelError(f"{where}: unknown key {', '.join(map(repr, unknown))}; legal: {', '.join(sorted(defaults))}")
-    values = {key: _value(raw[key], defaults[key], f"{where}: {key}") for key in raw}
+    names = {f.name for f in dataclasses.fields(cls) if str(f.type).startswith("tuple[str")}  # type: ignore[arg-type]
+    values = {key: _value(raw[key], defaults[key], f"{where}: {key}", "" if key in names else 0) for key in raw}
     try:
         return cls(**values)
     except ActionImagesError as e:
@@ -34,13 +36,13 @@ def _default(field: dataclasses.Field) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
-def _value(raw: Any, default: Any, where: str) -> Any:
+def _value(raw: Any, default: Any, where: str, element: Any = 0) -> Any:
     if dataclasses.is_dataclass(default):
         return build(type(default), raw, where)  # type: ignore[arg-type]
     if isinstance(default, tuple):
         if not isinstance(raw, list) or (default and _fixed(default) and len(raw) != len(default)):
             raise ModelError(f"{where} is {_shown(raw)}; expected a list like {list(default)}")
-        return tuple(_value(x, default[0] if default else 0, f"{where}[{k}]") for k, x in enumerate(raw))
+        return tuple(_value(x, default[0] if default else element, f"{where}[{k}]") for k, x in enumerate(raw))
     kind = type(default)
     fits = isinstance(raw, (int, float) if kind is float else kind) and not isinstance(raw, bool)
     if fits and isinstance(raw, (int, float)):
