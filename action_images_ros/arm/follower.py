@@ -49,7 +49,6 @@ class Follower:
         self._config, self._limits = config, limits
         self._filter = _TriplePole(3.0 / config.smoothing_s)
         self._limiter = JointLimiter(limits, 0.01, brake_s)
-        self._resting = True
 
     @property
     def _last(self) -> JointCommand:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -157,8 +157,3 @@ def synthetic_samples(
         reading = q[p] + rng.normal(0, np.deg2rad(joint_sd_deg), 7)
         samples.append(Sample(f"{p:02d}", reading, {v: tuple(d) for v, d in detections.items()}))
     return samples
-
-
-def bent_reading(sample: Sample, joint: int, by_rad: float) -> Sample:
-    """The sample with one joint misread."""
-    return replace(sample, q=sample.q + np.eye(7)[joint] * by_rad)

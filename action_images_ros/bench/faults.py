@@ -32,7 +32,6 @@ from ..errors import TransportError
 RATE_HZ = 100.0
 CAMERA_HZ = 10.0
 LONGEST_REST_S = 0.3
-LONGEST_STOP_S = 0.05
 _NOTICE_S = 40.0
 _FROZEN_S = 0.7
 _NOISE_EVERY_S = 0.3

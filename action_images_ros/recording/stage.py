@@ -19,7 +19,7 @@ from ..errors import DatasetError
 from ..geometry import PinholeCamera
 from . import action_vector, statistics
 from .bag import Bag
-from .recorded import SOURCES, Moments, ReadRules, Recording, Success, openness, pictures, read_recording, tcp_poses
+from .recorded import SOURCES, Moments, ReadRules, Recording, openness, pictures, read_recording, tcp_poses
 from .video import VideoWriter
 
 _STATS_PICTURES = 20
@@ -210,7 +210,3 @@ def geometry_of(camera: PinholeCamera) -> dict:
         "image_size": list(camera.image_size),
         "base_T_camera": camera.base_T_camera.tolist(),
     }
-
-
-def is_failure(about: dict) -> bool:
-    return about["success"] == Success.FAILURE.value
