@@ -38,7 +38,7 @@ def _default(field: dataclasses.Field) -> Any:
 
 def _value(raw: Any, default: Any, where: str, element: Any = 0) -> Any:
     if dataclasses.is_dataclass(default):
-        return build(type(default), raw, where)  # type: ignore[arg-type]
+        return build(type(default), raw, where)
     if isinstance(default, tuple):
         if not isinstance(raw, list) or (default and _fixed(default) and len(raw) != len(default)):
             raise ModelError(f"{where} is {_shown(raw)}; expected a list like {list(default)}")
