@@ -84,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(where, ignore_errors=True)
     _print(args, results, kills)
     for loss in losses:
-        print(f"{loss.kind}: {loss.psnr_db:.1f} dB of a camera picture, {loss.corner_px:.3f} px at a board's corners")
+        print(f"{loss.kind}: {loss.kb:.1f} kB and {loss.cpu_ms:.1f} ms of CPU a picture, {loss.psnr_db:.1f} dB, "
+              f"{loss.corner_px:.3f} px at a board's corners")  # fmt: skip
     if args.json:
         args.json.write_text(json.dumps({"recordings": [asdict(r) for r in results],
                                          "kills": [asdict(k) for k in kills],
@@ -152,8 +153,10 @@ class _Session:
         return sum(1 for k, v in values.items() if k.startswith("/") and not v.startswith("0 messages"))
 
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Of the recorder and its video encoders."""
+        children = [c for f in Path(f"/proc/{self.pid}/task").glob("*/children") for c in f.read_text().split()]
+        fields = [Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split() for p in (self.pid, *children)]
+        return sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> dict:
         """Stops everything; what was sent."""
@@ -168,6 +171,7 @@ class _Session:
 
 def _record(args: argparse.Namespace, cell: Path, kind: str, where: Path) -> Result:
     s = _Session(args, cell, kind, where)
+    s.operator.spin_for(0.5)  # the encoders are up
     cpu, began_s = s.cpu_s(), time.monotonic()
     s.operator.spin_for(args.seconds)
     cpu, took_s = s.cpu_s() - cpu, time.monotonic() - began_s
