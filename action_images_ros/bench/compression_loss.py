@@ -20,7 +20,7 @@ _NOISE_SD = 2.0
 
 @dataclass(frozen=True)
 class Loss:
-    """psnr_db: inf without loss; corner_px: root mean square of how far the found corners move; kb, cpu_ms: of storing a
+    """psnr_db: inf without loss; corner_px: root mean square of how far the found corners move; kb, cpu_ms: of one
     picture (0 ms where it is stored as it is)."""
 
     kind: str
