@@ -12,7 +12,7 @@ from graph_support import START_S, controller_state, expert_of, node, play, runn
 from std_msgs.msg import String
 
 from action_images_ros.ros import qos
-from action_images_ros.ros.graph import NodeSpec
+from action_images_ros.ros.node_spec import NodeSpec
 
 for package in ("aiohttp", "viser", "trimesh", "collada"):
     pytest.importorskip(package)
@@ -49,9 +49,12 @@ def graph(cell_file, model_directory, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(graph):
-    _, port = graph
+    parts, port = graph
     with browser.Browser() as opened:
         opened.open(f"http://localhost:{port}/")
+        opened.until("document.getElementById('link_page')?.classList.contains('ok')"
+                     " && document.querySelectorAll('.camera').length", "the page to be connected", 120,
+                     watching(parts))  # fmt: skip
         yield opened
 
 
