@@ -70,6 +70,12 @@ def main(argv: list[str] | None = None) -> int:
         # the reader of our output is gone; keep the interpreter from flushing into it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        logging.getLogger(__name__).debug("where", exc_info=True)
+        print(f"action-images: error: {error.filename}: {error.strerror}; name another path", file=sys.stderr)
+        return BAD_INPUT
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cell import Calibrated, Cell
+from ..engines import ENGINES
 from ..errors import ConfigError, one_of
 from .camera_nodes import camera_nodes, static_transforms
 from .cells import policy_cell
@@ -29,6 +30,8 @@ from .paths import config_file
 def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     """The graph of `franka_policy.launch.py`. Raises ConfigError for arguments or a cell file that are wrong."""
     values = read_arguments(POLICY_ARGUMENTS, given)
+    one_of("engine", values["engine"], ("auto", *ENGINES))
+    number("console_port", values["console_port"], int)
     cell_path = _cell_path(values["cell"])
     cell = policy_cell(cell_path)
     common = {"cell": str(cell_path), "autostart": values["autostart"] == "true"}
