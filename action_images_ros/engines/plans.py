@@ -158,6 +158,30 @@ def load(kind: str, directory: Path, config: ModelConfig, options: EngineOptions
     return PlanDenoiser(ExportedModel(directory, config), {video: graph for (video, _), graph in graphs.items()})
 
 
+class PlanEngine:
+    """What `engines.base` asks of an engine's module, for one kind of TensorRT."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def available(self) -> str:
+        return available(self._kind)
+
+    def serves(self, directory: Path, options: EngineOptions = EngineOptions()) -> str:
+        """ "" where the trusted directory has an engine of this model."""
+        return serves(self._kind, directory, options)
+
+    def only_by_name(self, config: ModelConfig) -> str:
+        """`auto` takes a built engine wherever there is a GPU to run it."""
+        import torch
+
+        return "" if torch.cuda.is_available() else f"{self._kind} needs a CUDA GPU"
+
+    def load(self, directory: Path, config: ModelConfig, options: EngineOptions = EngineOptions()) -> Denoiser:
+        """Raises EngineError where the engine does not match the model or this machine, or must not be trusted."""
+        return load(self._kind, directory, config, options)
+
+
 class PlanDenoiser(GraphDenoiser):
     """The small denoiser on TensorRT; numpy in and out."""
 
