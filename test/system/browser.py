@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import ctypes
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -15,12 +17,17 @@ from websockets.sync.client import connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _START_S, _ANSWER_S = 60.0, 60.0
+_PR_SET_PDEATHSIG = 1
 
 
 def executable() -> str | None:
     """ACTION_IMAGES_CHROMIUM, or the first browser of the usual names; None where there is none."""
     given = os.environ.get("ACTION_IMAGES_CHROMIUM")
     return given or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Browser:
@@ -35,7 +42,7 @@ class Browser:
                 f"--user-data-dir={self._folder / 'profile'}", f"--window-size={size[0]},{size[1]}",
                 "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage", "about:blank",
             ],
-            stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
+            stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_end_with_parent,
         )  # fmt: skip
         self._count = 0
         self.console: list[str] = []

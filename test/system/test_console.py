@@ -108,7 +108,10 @@ def test_an_instruction_typed_into_the_page_reaches_the_graph(graph, page):
     parts, _ = graph
     heard: list[str] = []
     parts[1].node.create_subscription(String, "instruction", lambda m: heard.append(m.data), qos.LATCHED)
-    page.run("document.getElementById('instruction').value = ''; document.getElementById('instruction').focus()")
+    field = "document.getElementById('instruction')"
+    page.run(f"{field}.value = ''; {field}.focus()")
+    page.run("document.getElementById('scene_frame').focus()")  # as a scene does when it has loaded
+    page.until(f"document.activeElement === {field}", "the focus to come back", 30, watching(parts))
     page.type("reach the cyan ball")
     parts[1].until(lambda: "reach the cyan ball" in heard, "the instruction", 60.0)
     page.until("document.getElementById('instruction_now').textContent.includes('cyan')", "it on the page", 60,

@@ -117,7 +117,15 @@ $("past").addEventListener("pointerdown", (event) => {
   instruct();
 });
 $("instruction").addEventListener("focus", () => { picked = -1; $("instruction").select(); showPast(); });
-$("instruction").addEventListener("blur", showPast);
+$("instruction").addEventListener("blur", () => { showPast(); setTimeout(keepTyping); });
+
+/* A scene that has loaded takes the focus; not from somebody who types. */
+function keepTyping() {
+  if (document.activeElement !== $("scene_frame") || $("scene").matches(":hover")) return;
+  const input = $("instruction"), { selectionStart, selectionEnd } = input;
+  input.focus();
+  input.setSelectionRange(selectionStart, selectionEnd);
+}
 $("instruction").addEventListener("keydown", (event) => {
   const way = { ArrowDown: 1, ArrowUp: -1 }[event.key], known = state ? state.instructions : [];
   if (!way || !known.length) return;
