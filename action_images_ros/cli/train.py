@@ -58,6 +58,8 @@ def _add_optimisation(group) -> None:
     group.add_argument("--accumulate", type=int, default=1, help="parts in which a process makes its share")
     group.add_argument("--learning-rate", type=float, default=6e-4, help="(%(default)s)")
     group.add_argument("--warmup-samples", type=int, default=2_000, help="(%(default)s)")
+    group.add_argument("--full-noise-share", type=float, default=0.35,
+                       help="canvases at full noise, where a single denoising step lives (%(default)s)")
     group.add_argument("--structure-weight", type=float, default=0.0,
                        help="of 1 - SSIM of generated pictures, in the loss (%(default)s)")
     group.add_argument("--average-decay", type=float, default=0.998, help="of the averaged weights (%(default)s)")
@@ -177,7 +179,7 @@ def _trainer(args: argparse.Namespace):
         samples=args.samples, minutes=args.minutes, batch_size=args.batch_size, accumulate=args.accumulate,
         learning_rate=args.learning_rate, warmup_samples=args.warmup_samples, average_decay=args.average_decay,
         seed=args.seed, mode_mix=mix, only=args.only,
-        loss=LossConfig(shift=model.sampler.shift, structure_weight=args.structure_weight),
+        loss=LossConfig(args.full_noise_share, shift=model.sampler.shift, structure_weight=args.structure_weight),
         arithmetic=Arithmetic(args.arithmetic), recompute=args.recompute,
         sharing=Sharing.SHARDED if args.sharded else Sharing.REPLICATED,
         lora=LoraSettings(args.lora_rank, args.lora_alpha),
@@ -225,12 +227,12 @@ def _draw_course(out: Path) -> None:
 def _model_config(args: argparse.Namespace, modes: tuple[str, ...]):
     """That of the files, or the default one; sizes that are given replace its own."""
     from ..errors import ConfigError
-    from ..model.config import ConvCanvasConfig, ModelConfig
+    from ..model.config import ModelConfig
     from ..recording.lerobot_read import is_dataset
     from ..training.recorded import data_contract
 
     files = _files(args)
-    model = ModelConfig.load(files) if files else ModelConfig(conv_canvas=ConvCanvasConfig(frame_channels=32))
+    model = ModelConfig.load(files) if files else ModelConfig()
     sizes = {name: getattr(args, name) for name in _SIZES if getattr(args, name) is not None}
     if sizes and model.denoiser != "conv_canvas":
         raise ConfigError(f"{', '.join(sizes)} are sizes of the small denoiser; {files} has {model.denoiser}")

@@ -42,8 +42,7 @@ class TextConfig:
 class ConvCanvasConfig:
     """Size of the small denoiser: width of its tokens, channels at the action grid, blocks, attention heads.
 
-    frame_channels: of each future frame on its own, where the canvas has a future; 0 = they are only seen folded
-    together.
+    frame_channels: of each future frame on its own, where the canvas has a future.
     """
 
     width: int = 192
@@ -51,10 +50,10 @@ class ConvCanvasConfig:
     blocks: int = 5
     heads: int = 3
     mlp_ratio: int = 4
-    frame_channels: int = 0
+    frame_channels: int = 32
 
     def __post_init__(self) -> None:
-        whole = not (self.width % self.heads or self.channels % 8 or self.frame_channels % 8)
+        whole = not (self.width % self.heads or self.channels % 8 or self.frame_channels % 8 or self.frame_channels < 8)
         if not whole or self.width < 32 or self.blocks < 1:
             raise ModelError(
                 f"conv_canvas width {self.width} must be a multiple of heads {self.heads} and at least 32, channels "

@@ -57,15 +57,10 @@ class ConvCanvas(nn.Module):
         self.out_block = ResBlock(channels, width)
         self.out_norm = nn.GroupNorm(8, channels)
         self.out_action = nn.Conv2d(channels, 3 * config.chunk_size, 3, padding=1)
-        self.out_future = nn.Conv2d(channels, self.future * self.pixel_channels, 1)
-        for head in (self.out_action, self.out_future):
-            start_at_zero(head)
-        if size.frame_channels:
-            seen = self.pixel_channels + _RAY_CHANNELS
-            self.frames: FrameFeatures | None = FrameFeatures(self.future, seen, size.frame_channels, channels, width)
-            self.frame_heads: FrameHeads | None = FrameHeads(channels, size.frame_channels, self.pixel_channels)
-        else:
-            self.frames = self.frame_heads = None
+        start_at_zero(self.out_action)
+        seen = self.pixel_channels + _RAY_CHANNELS
+        self.frames = FrameFeatures(self.future, seen, size.frame_channels, channels, width)
+        self.frame_heads = FrameHeads(self.future, channels, size.frame_channels, self.pixel_channels)
 
     def forward(
         self, video: Tensor, action: Tensor, sigma: Tensor, rays: Tensor, text: Tensor, text_mask: Tensor
@@ -85,11 +80,9 @@ class ConvCanvas(nn.Module):
         condition = condition + self.future_shown[int(video.shape[2] > 1)] + self._gist(text, text_mask)
         per_view = condition.repeat_interleave(v, 0)
         first = video[:, :, 0].flatten(0, 1)
-        frames = None
-        if self.frames is not None and video.shape[2] > 1:
-            frames, folded = self.frames(video[:, :, 1:].flatten(0, 1), rays.flatten(0, 1), per_view)
         fine = self._stem(first, video, action.flatten(0, 1), rays.flatten(0, 1), per_view)
-        if frames is not None:
+        if video.shape[2] > 1:
+            frames, folded = self.frames(video[:, :, 1:].flatten(0, 1), rays.flatten(0, 1), per_view)
             fine = fine + folded
         coarse = self._attend(fine, rays, text, text_mask, condition)
         x = self.merge(torch.cat([coarse, fine], 1))
@@ -97,14 +90,9 @@ class ConvCanvas(nn.Module):
         clean_action = self.out_action(x).unflatten(1, (-1, 3))
         if video.shape[2] == 1:
             return clean_action.unflatten(0, (b, v)), None
-        change = self.out_future(x).unflatten(1, (self.future, self.pixel_channels))
-        if frames is not None:
-            assert self.frame_heads is not None, "made together with self.frames"
-            more_action, change = self.frame_heads(x, frames, change)
-            clean_action = torch.cat([clean_action[:, :1], clean_action[:, 1:] + more_action], 1)
-        clean_action = clean_action.unflatten(0, (b, v))
-        future = (first[:, None] + change).unflatten(0, (b, v))
-        return clean_action, torch.cat([video[:, :, :1], future], 2)
+        later, future = self.frame_heads(x, frames, first, clean_action[:, 1:])
+        clean_action = torch.cat([clean_action[:, :1], later], 1).unflatten(0, (b, v))
+        return clean_action, torch.cat([video[:, :, :1], future.unflatten(0, (b, v))], 2)
 
     def _gist(self, text: Tensor, mask: Tensor) -> Tensor:
         """The instruction as a whole (B, width): it modulates every layer, so that a convolution can look for what

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .layers import ResBlock, start_at_zero
 
-_GATE_BIAS = 2.0
+_MASK_BIAS = -3.0
 
 
 class FrameFeatures(nn.Module):
@@ -33,33 +33,38 @@ class FrameFeatures(nn.Module):
 
 
 class FrameHeads(nn.Module):
-    """What each future frame adds to its action image, and how much of each of its pixels is not as at first."""
+    """What each future frame adds to its action image; and its picture: the first one, painted over where a mask says.
 
-    def __init__(self, channels: int, frame_channels: int, pixel_channels: int) -> None:
+    A mask near zero leaves a pixel exactly as it was, which most pixels of a fixed camera are.
+    """
+
+    def __init__(self, frames: int, channels: int, frame_channels: int, pixel_channels: int) -> None:
         super().__init__()
         self.share = nn.Conv2d(channels, frame_channels, 1)
         self.mix = nn.Conv2d(frame_channels, frame_channels, 3, padding=1)
         self.norm = nn.GroupNorm(8, frame_channels)
         self.action = nn.Conv2d(frame_channels, 3, 3, padding=1)
-        self.change = nn.Conv2d(frame_channels, pixel_channels, 1)
-        self.gate = nn.Conv2d(frame_channels, pixel_channels // 3, 1)
         wide = 2 * frame_channels
-        self.paint = nn.Sequential(nn.Conv2d(frame_channels, wide, 3, padding=1), nn.SiLU(),
+        self.scene = nn.Conv2d(pixel_channels, wide, 3, padding=1)
+        self.moment = nn.Conv2d(channels, frames * wide, 1)
+        self.event = nn.Conv2d(frame_channels + 3, wide, 3, padding=1)
+        self.paint = nn.Sequential(nn.SiLU(), nn.Conv2d(wide, wide, 3, padding=1), nn.SiLU(),
                                    nn.Conv2d(wide, wide, 3, padding=1), nn.SiLU())
         self.colour = nn.Conv2d(wide, pixel_channels, 1)
         self.mask = nn.Conv2d(wide, pixel_channels // 3, 1)
-        for head in (self.action, self.change, self.gate, self.colour, self.mask):
+        for head in (self.action, self.mask):
             start_at_zero(head)
-        assert self.gate.bias is not None
-        nn.init.constant_(self.gate.bias, _GATE_BIAS)
+        assert self.mask.bias is not None
+        nn.init.constant_(self.mask.bias, _MASK_BIAS)
 
-    def forward(self, x: Tensor, frames: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
-        """x (N, channels, h, w) of the whole chunk, frames (N, F, frame_channels, h, w), change (N, F, C, h, w) ->
-        action (N, F, 3, h, w) and gated change."""
+    def forward(self, x: Tensor, frames: Tensor, first: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """x (N, channels, h, w) of the whole chunk, frames (N, F, frame_channels, h, w), first (N, C, h, w), action
+        (N, F, 3, h, w) -> action and video (N, F, C, h, w)."""
         n, f = frames.shape[:2]
         y = (frames + self.share(x)[:, None]).flatten(0, 1)
         y = F.silu(self.norm(self.mix(F.silu(y))))
-        painted = self.paint(y)
-        gate = torch.sigmoid(self.gate(y) + self.mask(painted)).repeat_interleave(3, 1)
-        change = gate * (change.flatten(0, 1) + self.change(y) + self.colour(painted))
-        return self.action(y).unflatten(0, (n, f)), change.unflatten(0, (n, f))
+        action = action + self.action(y).unflatten(0, (n, f))
+        event = self.event(torch.cat([y, action.flatten(0, 1)], 1)) + self.moment(x).unflatten(1, (f, -1)).flatten(0, 1)
+        z = self.paint((event.unflatten(0, (n, f)) + self.scene(first)[:, None]).flatten(0, 1))
+        mask = torch.sigmoid(self.mask(z)).repeat_interleave(3, 1).unflatten(0, (n, f))
+        return action, first[:, None] + mask * (self.colour(z).unflatten(0, (n, f)) - first[:, None])

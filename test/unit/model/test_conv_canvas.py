@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,11 +9,11 @@ from action_images_ros.model.denoiser import Conditioning
 from action_images_ros.model.small import ConvCanvas
 
 
-@pytest.fixture(scope="module", params=[0, 8], ids=["folded", "by_frame"])
-def model(tiny, request):
+@pytest.fixture(scope="module")
+def model(tiny):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    size = replace(tiny.conv_canvas, frame_channels=request.param)
+    size = replace(tiny.conv_canvas, frame_channels=8)
     made = ConvCanvas(replace(tiny, conv_canvas=size)).eval()
     with torch.no_grad():
         for value in made.parameters():
@@ -91,8 +90,7 @@ def test_policy_and_joint_layouts_train_the_same_weights(model, tiny):
 
     policy, joint = trained(1), trained(4)
     assert joint == {n for n, _ in model.named_parameters()}
-    future = {"see_future", "out_future"} | ({"frames", "frame_heads"} if model.frames is not None else set())
-    assert {n.split(".")[0] for n in joint - policy} == future
+    assert {n.split(".")[0] for n in joint - policy} == {"see_future", "frames", "frame_heads"}
 
 
 def test_first_video_frame_is_passed_through(model, tiny):
@@ -112,9 +110,9 @@ def test_velocity_leads_to_the_predicted_clean_sample(model, tiny):
 
 
 def test_untrained_network_predicts_nothing_yet(tiny):
-    """Heads start at zero: an empty action and a future that is the present."""
+    """An empty action, and a future that is nearly the present: what is painted over it hardly shows."""
     with torch.inference_mode():
         inputs = canvas(tiny, 4)
         action, video = ConvCanvas(tiny)(*inputs)
     assert not action.any()
-    assert np.array_equal(video.numpy(), np.broadcast_to(inputs[0][:, :, :1].numpy(), video.shape))
+    assert (video - inputs[0][:, :, :1]).abs().max() < 0.08 * inputs[0].abs().max()
