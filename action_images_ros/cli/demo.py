@@ -178,13 +178,16 @@ class _Demo:
         from ..ros.graph import policy_graph, record_graph, with_parameters
 
         a = self._args
+        level = {"warning": "warn"}.get(a.log_level, a.log_level or "info")
         graph = policy_graph({
             "sim": "true", "model": str(self._model), "engine": a.engine, "cell": str(self._cell_file),
             "speed_factor": str(a.speed), "command_interface": a.command_interface,
             "arm": a.arm, "console": "web" if self._page else "none", "console_port": str(self._port),
+            "log_level": level,
         })  # fmt: skip
         if self._records:
             graph += record_graph({"cell": str(self._cell_file), "model": str(self._model), "pre_roll_s": "0",
+                                   "log_level": level,
                                    "out": str((self._out / "recordings").absolute())})  # fmt: skip
         cell = {"task": a.task, "seed": a.seed, "split": "test", "timeout_s": float(a.timeout)}
         return tuple(
