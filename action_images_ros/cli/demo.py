@@ -162,7 +162,7 @@ class _Demo:
             if self._page:
                 print(f"  live page: http://localhost:{self._port}/", flush=True)
             witness = Witness(operator.node, self._cell, self._config, _FILM_HZ)
-            drive = ArmDrive(operator, self._cell, self._args.command_interface) if self._served else None
+            drive = ArmDrive(operator, self._cell.arm, self._args.command_interface) if self._served else None
             for report, role in _ROLE.items():
                 if report.split(":")[0] not in {n.name for n in graph}:
                     continue

@@ -291,7 +291,7 @@ class CalibratorNode(ManagedNode):
         motion, desk = self._motion, made(self._desk)
         if motion is None or not motion.enabled or motion.busy or self._still.rest_ns is None:
             return
-        if self._still.rest_ns != self._tried_rest and self.parameters.capture == "when_still":
+        if self._still.rest_ns != self._tried_rest:
             return
         try:
             if desk.enough:

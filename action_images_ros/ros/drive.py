@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import JointState
 
-from ..cell import Cell
+from ..cell import Arm
 from ..control import Fr3Kinematics, StopPath
 from ..types import RobotState
 from . import commands, qos
@@ -26,11 +26,11 @@ _SLOWEST = 10.0
 class ArmDrive:
     """command_interface: what the arm listens to. The controller must be silent meanwhile: disabled or stopped."""
 
-    def __init__(self, operator: Operator, cell: Cell, command_interface: str = "joint_trajectory") -> None:
+    def __init__(self, operator: Operator, arm: Arm, command_interface: str = "joint_trajectory") -> None:
         self._operator, self._kind = operator, commands.ARM[command_interface]
-        self._names = commands.Names(cell.arm.joints, cell.arm.fingers, cell.arm.base_frame)
+        self._names = commands.Names(arm.joints, arm.fingers, arm.base_frame)
         self._kinematics = Fr3Kinematics()
-        self._reader = JointStateReader(cell.arm.joints, cell.arm.fingers)
+        self._reader = JointStateReader(arm.joints, arm.fingers)
         self._publisher: Any = operator.node.create_publisher(self._kind.message, self._kind.topic, qos.COMMAND)
         operator.node.create_subscription(JointState, "/joint_states", self._on_state, qos.STATE)
         self.state: RobotState | None = None

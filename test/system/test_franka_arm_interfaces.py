@@ -30,7 +30,7 @@ def test_arm_and_hand_go_where_their_topics_say(cell_file, tmp_path, interface, 
     )  # fmt: skip
     graph = [sim_node(cell_file, arm_address=ADDRESS), arm]
     with GraphRunner(graph, tmp_path) as runner, Operator(on_wait=runner.require_running) as operator:
-        drive = ArmDrive(operator, cell, interface)
+        drive = ArmDrive(operator, cell.arm, interface)
         operator.until(lambda: drive.state is not None, "joint states of franka_arm", WAIT_S)
         drive.go_to(drive.state.q + OFFSET_RAD)
         kind = commands.GRIPPER[gripper]
