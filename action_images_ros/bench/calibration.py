@@ -111,9 +111,9 @@ def run(args: argparse.Namespace) -> int:
         if args.keep and args.seconds and time.monotonic() - began > args.seconds:
             print(f"{index} of {args.cells} cells are in {args.keep}; run again to go on", flush=True)
             return _UNFINISHED
+        samples: list[Sample] = []
         if args.through == "nodes":
-            cell, samples = random_cell(_rng(args, index), _size(args)), []
-            solving = time.monotonic()
+            cell, solving = random_cell(_rng(args, index), _size(args)), time.monotonic()
             result = _through_nodes(args, cell, index)
         else:
             cell, samples = _one_cell(args, index)

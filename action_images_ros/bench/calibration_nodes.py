@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import numpy as np
-from std_msgs.msg import String
 
 from ..calibration import CalibrationResult, CameraMount
 from ..calibration.store import StoredCalibration
-from ..cell import Arm
-from ..errors import CalibrationError, TransportError
-from ..ros import qos
-from ..ros.drive import ArmDrive
-from ..ros.node_spec import NodeSpec
-from ..ros.operator import Operator
-from ..ros.runner import GraphRunner, graph_environment
 from .calibration_cell import TrueCell
 from .calibration_pictures import save_scene
 
-_START_S, _POSE_S = 60.0, 60.0
-_GUIDE_RADPS = 1.0
+_START_S = 60.0
+_SPEED_RADPS = 1.0
 
 
 def calibrate_through_nodes(
@@ -34,6 +25,10 @@ def calibrate_through_nodes(
     folder: of cell file, scene, logs and result. Raises CalibrationError where the calibrator gives up, TransportError
     where it does not answer.
     """
+    from ..ros.calibrator_desk import CalibratorDesk
+    from ..ros.operator import Operator
+    from ..ros.runner import GraphRunner, graph_environment
+
     os.environ.update(graph_environment())
     folder.mkdir(parents=True, exist_ok=True)
     save_scene(cell, folder, guided[0], joint_noise_deg, blur_px, sensor_noise, seed)
@@ -41,52 +36,27 @@ def calibrate_through_nodes(
         GraphRunner(_graph(cell, poses, folder), folder / "log") as runner,
         Operator(on_wait=runner.require_running) as operator,
     ):
-        status: dict = {}
-        operator.node.create_subscription(
-            String, "calibrator/status", lambda m: status.update(json.loads(m.data)), qos.LATCHED
-        )
-        operator.until(lambda: bool(status), "the calibrator to be ready", _START_S)
-        drive = ArmDrive(operator, Arm())
+        desk = CalibratorDesk(operator)
         for q in guided:
-            drive.go_to(q, _GUIDE_RADPS)
-            _capture(operator)
-        _asked(operator.switch("calibrator/enable", True))
-        operator.until(lambda: status["solved"] or status["note"].startswith("stopped"), "the end of the driven poses",
-                       poses * _POSE_S)  # fmt: skip
-        if not status["solved"]:
-            raise CalibrationError(f"the calibrator stopped: {status['note']}; see {folder / 'log'}")
-        _asked(operator.trigger("calibrator/save"))
+            desk.guide(q)
+        desk.let_drive(poses)
+        desk.save()
     return StoredCalibration.load(folder / "result" / "calibration.yaml").result
 
 
-def _graph(cell: TrueCell, poses: int, folder: Path) -> list[NodeSpec]:
+def _graph(cell: TrueCell, poses: int, folder: Path):
+    from ..ros.node_spec import NodeSpec
+
     wrist = [f"{name}=/camera/{name}@{c.serial}" for name, c in cell.rig.cameras.items()
              if c.mount is CameraMount.EYE_IN_HAND]  # fmt: skip
     boards = {f"{b.mount.value}_board": b.board.text for b in cell.rig.boards.values()}
     common = {"cell": str(folder / "cell.yaml")}
     scene = {"calibration_scene": str(folder / "scene.yaml"), "camera_rate_hz": 3.0}
     calibration = {
-        **boards, "wrist": ",".join(wrist), "mode": "propose", "poses": poses,
-        "speed_rad_s": _GUIDE_RADPS, "out": str(folder / "result"), "wait_s": _START_S,
+        **boards, "wrist": ",".join(wrist), "mode": "propose", "poses": poses, "speed_rad_s": _SPEED_RADPS,
+        "out": str(folder / "result"), "wait_s": _START_S,
     }  # fmt: skip
     return [
         NodeSpec("sim_cell", "sim_cell", parameters=common | scene),
         NodeSpec("calibrator", "calibrator", parameters=common | calibration),
     ]
-
-
-def _capture(operator: Operator) -> None:
-    """Asked for until the newest pictures show the arm at rest."""
-    answers = []
-
-    def answered() -> bool:
-        answers.append(operator.trigger("calibrator/capture"))
-        return "has not rested" not in answers[-1].message
-
-    operator.until(answered, "pictures of the arm at rest", _POSE_S)
-    _asked(answers[-1])
-
-
-def _asked(answer) -> None:
-    if not answer.ok:
-        raise TransportError(answer.message)
