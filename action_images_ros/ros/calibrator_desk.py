@@ -15,6 +15,7 @@ from .operator import Answer, Operator
 
 _START_S, _POSE_S = 60.0, 60.0
 _GUIDE_RADPS = 1.0
+_TRIES = 4
 
 
 class CalibratorDesk:
@@ -41,12 +42,16 @@ class CalibratorDesk:
         _require(answers[-1])
 
     def let_drive(self, poses: int) -> None:
-        """Until the calibration is solved. Raises CalibrationError where the node gives up."""
-        _require(self._operator.switch("calibrator/enable", True))
-        self._operator.until(lambda: bool(self._status["solved"]) or str(self._status["note"]).startswith("stopped"),
-                             "the end of the driven poses", poses * _POSE_S)  # fmt: skip
-        if not self._status["solved"]:
-            raise CalibrationError(f"the calibrator stopped: {self._status['note']}")
+        """Until the calibration is solved; enabled again where the node stopped, as it does when the arm trails its
+        commands. Raises CalibrationError where it stops too often."""
+        for _ in range(_TRIES):
+            self._status["note"] = ""
+            _require(self._operator.switch("calibrator/enable", True))
+            self._operator.until(lambda: bool(self._status["solved"]) or "stopped" in str(self._status["note"]),
+                                 "the end of the driven poses", poses * _POSE_S)  # fmt: skip
+            if self._status["solved"]:
+                return
+        raise CalibrationError(f"the calibrator stopped {_TRIES} times: {self._status['note']}")
 
     def save(self) -> None:
         _require(self._operator.trigger("calibrator/save"))
