@@ -116,11 +116,6 @@ class McapWriter:
         self._append(data)
         self.summary.attachments.append((at, len(data), attachment))
 
-    def add_metadata(self, name: str, values: Mapping[str, str]) -> None:
-        data, at = record(Op.METADATA, text(name) + text_map(values)), self.size
-        self._append(data)
-        self.summary.metadata.append((at, len(data), name))
-
     def write(self, channel: int, sequence: int, log_time_ns: int, publish_time_ns: int, data: bytes) -> None:
         """Closes the chunk first where this message does not belong into it any more."""
         if self._parts and (
