@@ -29,7 +29,6 @@ from .mcap_records import (
     record,
     schema_record,
     text,
-    text_map,
 )
 
 LIBRARY = "action_images_ros"
