@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cell", type=Path, help="cell file: its cameras, instead of others for each episode")
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--split", default="test", choices=["train", "test"])
+    parser.add_argument("--camera-split", choices=["train", "test"],
+                        help="draw the cameras from this split, where the scenes keep --split")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--action-steps", type=int, default=2, help="steps of a chunk executed before looking again")
     parser.add_argument("--committed-steps", type=int, default=0,
@@ -83,7 +85,8 @@ def _config(args: argparse.Namespace):
     return EvalConfig(args.task, args.episodes, args.seed, Split.parse(args.split),
                       rollout=RolloutConfig(n_action_steps=args.action_steps, committed_steps=args.committed_steps,
                                             timeout_s=args.timeout),
-                      columns=tuple(Column(name) for name in names), cameras=cameras)
+                      columns=tuple(Column(name) for name in names), cameras=cameras,
+                      camera_split=Split.parse(args.camera_split) if args.camera_split else None)
 
 
 def _evaluate(args: argparse.Namespace, model: Path, config, out: Path | None) -> dict:
@@ -130,7 +133,8 @@ def _as_dict(args: argparse.Namespace, model: Path, engine: str, reports, outcom
                  "time_s": round(o.result.time_s, 3), "chunks": o.result.chunks,
                  "skipped_steps": o.result.skipped_steps, "unreachable_ticks": o.result.unreachable_ticks,
                  "final_distance_m": round(o.result.final_distance_m, 5)} for o in outcomes]
-    return {"model": str(model), "engine": engine, "task": args.task, "split": args.split, "seed": args.seed,
+    return {"model": str(model), "engine": engine, "task": args.task, "split": args.split,
+            "camera_split": args.camera_split or args.split, "seed": args.seed,
             "cell": str(args.cell) if args.cell else "",
             "action_steps": args.action_steps, "committed_steps": args.committed_steps,
             "timeout_s": args.timeout, "wall_s": round(wall_s, 1),

@@ -61,12 +61,13 @@ def _visible(index: int, centres: np.ndarray, eye: np.ndarray, q: np.ndarray, ki
 
 
 def sample_setting(task: Task, rng: np.random.Generator, split: Split, kinematics: ArmKinematics, n_views: int,
-                   image_size: tuple[int, int]) -> tuple[Scene, dict[str, PinholeCamera]]:
-    """A scene and cameras with everything in sight."""
+                   image_size: tuple[int, int], camera_split: Split | None = None
+                   ) -> tuple[Scene, dict[str, PinholeCamera]]:
+    """A scene and cameras with everything in sight. camera_split: of the cameras, where it is not the scene's."""
     for _ in range(_SCENE_TRIES):
         scene = task.sample(rng, split, kinematics)
         for _ in range(_CAMERA_TRIES):
-            cameras = sample_cameras(rng, split, n_views, image_size)
+            cameras = sample_cameras(rng, camera_split or split, n_views, image_size)
             if everything_in_sight(task, scene, kinematics, cameras):
                 return scene, cameras
     raise SimError(f"no cameras see a {task.name} scene in {_SCENE_TRIES} scenes x {_CAMERA_TRIES} tries")

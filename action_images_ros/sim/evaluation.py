@@ -51,7 +51,7 @@ class PolicyConfig(Protocol):
 @dataclass(frozen=True)
 class EvalConfig:
     """episodes are numbered from 0; each depends on (seed, number, split) and the cameras alone. cameras: of all
-    episodes, by view; None draws others for each episode."""
+    episodes, by view; None draws others for each episode, from camera_split, or where that is None from split."""
 
     task: str = "reach_target"
     episodes: int = 50
@@ -61,8 +61,11 @@ class EvalConfig:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     columns: tuple[Column, ...] = tuple(Column)
     cameras: Mapping[str, PinholeCamera] | None = None
+    camera_split: Split | None = None
 
     def __post_init__(self) -> None:
+        if self.cameras is not None and self.camera_split is not None:
+            raise SimError("cameras are given, and a split to draw them from; give one of the two")
         if self.episodes < 1 or not self.columns:
             raise SimError(f"episodes is {self.episodes}, columns {self.columns}; give at least one of each")
         sizes = {c.image_size for c in (self.cameras or {}).values()}
@@ -100,7 +103,8 @@ def setting(config: EvalConfig, task: Task, cell: SimCell, episode: int) -> tupl
         fixed = dict(config.cameras)
         scene = sample_seen_scene(task, rng, config.split, cell.kinematics, fixed)
         return scene.instructed(scene.target), fixed
-    scene, cameras = sample_setting(task, rng, config.split, cell.kinematics, len(cell.config.views), config.image_size)
+    scene, cameras = sample_setting(task, rng, config.split, cell.kinematics, len(cell.config.views), config.image_size,
+                                    config.camera_split)
     return scene.instructed(scene.target), cameras
 
 

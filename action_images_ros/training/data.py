@@ -178,12 +178,15 @@ class CanvasSource:
               part: slice = slice(None)) -> Batch:
         """`size` canvases of `layout`; committed poses are shifted as `augment` says. part: only these of them are
         made, the same as they are in the whole."""
-        if len(layout.clean_video) > 1 or not augment.relabel:
-            picks = [self._pick(augment, rng) for _ in range(size)]
-        else:
-            seen = [self._pick(augment, rng) for _ in range((size + 1) // 2)]
-            picks = [window for w in seen for window in self._asked_twice(w, rng)][:size]
+        picks = self.picks(rng, size, augment, relabel=augment.relabel and len(layout.clean_video) <= 1)
         return self.windows(picks, layout, augment, rng, part)
+
+    def picks(self, rng: np.random.Generator, size: int, augment: Augment, relabel: bool) -> list[Window]:
+        """`size` random windows; relabel: each picture under two instructions, where the scene has two."""
+        if not relabel:
+            return [self._pick(augment, rng) for _ in range(size)]
+        seen = [self._pick(augment, rng) for _ in range((size + 1) // 2)]
+        return [window for w in seen for window in self._asked_twice(w, rng)][:size]
 
     def _pick(self, augment: Augment, rng: np.random.Generator) -> Window:
         e = int(rng.integers(len(self.episodes)))
@@ -212,7 +215,7 @@ class CanvasSource:
         episode, compression = self.episodes[window.episode], self.config.compression
         committed = compression.frames(sum(layout.clean_action)) - 1
         frames = np.minimum(window.start + np.arange(self.config.chunk_size), len(episode.images) - 1)
-        poses, opens, instructions = self._actions(window, frames)
+        poses, opens, instructions = self.actions(window, frames)
         views = len(episode.cameras)
         order = rng.permutation(views) if augment.shuffle_views else np.arange(views)
         images = episode.images[frames[:compression.frames(len(layout.clean_video))]][:, order]
@@ -235,8 +238,8 @@ class CanvasSource:
             self.codecs.action.encode_signal(drawn[:, :, :frames] * 2.0 - 1.0)[:, :, :latent_frames]
         )
 
-    def _actions(self, window: Window, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-        """Poses (T, 4, 4), openness (T,) and paraphrases of a window."""
+    def actions(self, window: Window, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Poses (T, 4, 4), openness (T,) and paraphrases of a window that shows these frames of its episode."""
         episode = self.episodes[window.episode]
         if window.choice is None:
             return episode.base_T_tcps[frames], episode.openings(frames), episode.instructions

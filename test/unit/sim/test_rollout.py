@@ -6,7 +6,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from action_images_ros.sim.evaluation import Column, EvalConfig, evaluate, misinstructed
+from action_images_ros.errors import SimError
+from action_images_ros.sim.cameras import AZIMUTH_DEG, WORKSPACE_CENTRE_M
+from action_images_ros.sim.evaluation import Column, EvalConfig, evaluate, misinstructed, setting
 from action_images_ros.sim.rollout import ExpertPolicy, ReplayPolicy, RolloutConfig, RolloutMode, rollout
 from action_images_ros.sim.split import Split
 from action_images_ros.sim.tasks import Outcome
@@ -114,6 +116,22 @@ def test_evaluation_tells_the_columns_apart():
     for episode in range(2):
         assert told[episode, Column.WRONG_INSTRUCTION] != told[episode, Column.CLOSED_LOOP]
         assert told[episode, Column.OPEN_LOOP] == told[episode, Column.CLOSED_LOOP]
+
+
+def azimuth_split(view, camera):
+    x, y, _ = camera.centre - WORKSPACE_CENTRE_M
+    return AZIMUTH_DEG[view].split_of(np.rad2deg(np.arctan2(y, x)))
+
+
+def test_seen_cameras_look_at_unseen_layouts(cell, task):
+    for episode in range(4):
+        own, own_cameras = setting(EvalConfig(seed=5), task, cell, episode)
+        scene, cameras = setting(EvalConfig(seed=5, camera_split=Split.TRAIN), task, cell, episode)
+        assert scene.split is own.split is Split.TEST
+        assert {azimuth_split(*named) for named in own_cameras.items()} == {Split.TEST}
+        assert {azimuth_split(*named) for named in cameras.items()} == {Split.TRAIN}
+    with pytest.raises(SimError, match="one of the two"):
+        EvalConfig(cameras=cameras, camera_split=Split.TRAIN)
 
 
 def test_wrong_instructions_are_judged_by_what_was_asked(cell, task, settings):
