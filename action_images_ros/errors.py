@@ -4,6 +4,8 @@ A message names the bad value, what is legal, and the remedy. The command line p
 line and exits with status 2; a node logs it and refuses to start, or holds.
 """
 
+import sys
+
 
 class ActionImagesError(Exception):
     """Root of all errors raised on purpose by this package."""
@@ -51,6 +53,11 @@ class TransportError(ActionImagesError):
 
 class DatasetError(ActionImagesError):
     """Recorded or generated episodes that are missing, broken or inconsistent."""
+
+
+def pip_install(extra: str) -> str:
+    """The command that installs an extra of this package into the Python that runs."""
+    return f"{sys.executable} -m pip install 'action_images_ros[{extra}]'"
 
 
 def one_of(name: str, value: object, legal, error: type[ActionImagesError] = ConfigError) -> None:

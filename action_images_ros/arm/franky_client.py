@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TypeVar
 
-from ..errors import ArmError
+from ..errors import ArmError, pip_install
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ def client() -> ModuleType:
         import franky
     except ImportError as error:
         raise ArmError(
-            f"the libfranka client cannot be imported ({error}); install it with: pip install 'action_images_ros[arm]' "
+            f"the libfranka client cannot be imported ({error}); install it with: {pip_install('arm')} "
             "(x86-64 Linux; elsewhere build franky-control against the libfranka of your robot)"
         ) from error
     return franky

@@ -12,7 +12,7 @@ import json
 import time
 from pathlib import Path
 
-from ..errors import ConfigError, ModelError, one_of
+from ..errors import ConfigError, ModelError, one_of, pip_install
 from ..model.canvas import Mode
 from ..model.config import ModelConfig
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from .engine_session import Session
     except ImportError as e:
-        raise ConfigError(f"bench engine needs {e.name}: pip install 'action_images_ros[train]'") from e
+        raise ConfigError(f"bench engine needs {e.name}: {pip_install('train')}") from e
     if min(args.nfe) < 1 or min(args.image) < 1:
         raise ConfigError(f"--nfe {args.nfe} and --image {args.image} must be positive")
     for name in args.variants or ():

@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 
 from ..engines.base import ENGINES
-from ..errors import ActionImagesError
+from ..errors import ActionImagesError, pip_install
 from ..model.config import ModelConfig
 from ..ros.dds import variable
 from ..ros.paths import share_directory
@@ -46,13 +46,19 @@ PACKAGES = {
     "text": ("tokenizers", "wordllama"),
     "sim": ("mujoco", "franky_sim", "imageio_ffmpeg"),
     "train": ("torch", "diffusers", "transformers", "accelerate", "peft", "tensorboard", "onnx", "onnxscript"),
+    "console": ("viser", "aiohttp", "trimesh", "collada"),
+    "recording": ("lz4", "zstandard", "pyarrow", "imageio_ffmpeg"),
     "cameras": ("pyrealsense2",),
+    "view": ("rerun", "rosbags"),
 }
 """Extra of setup.py -> modules that it brings."""
 
 OPTIONAL = {
     "train": "needed to train and to export models",
+    "console": "needed for the operator's page",
+    "recording": "needed to convert recordings into data sets, and for compressed ones",
     "cameras": "needed to read RealSense cameras without realsense-ros",
+    "view": "needed to look at a recorded episode in rerun",
 }
 RENDER_LIMIT_S = 60.0
 SHM_NEEDED_MB = 256
@@ -88,7 +94,7 @@ def check_packages() -> Iterator[Finding]:
             yield Finding(f"packages: {extra}", Level.OK, ", ".join(modules))
         elif extra in OPTIONAL:
             yield Finding(f"packages: {extra}", Level.NOTE, f"no {', '.join(missing)}; {OPTIONAL[extra]}",
-                          f"in the checkout: pip install '.[{extra}]'")
+                          pip_install(extra) + f", or in the checkout: ./run setup {extra}" * (extra != "console"))
         else:
             extras = "" if extra == "base" else f"[{extra}]"
             yield Finding(f"packages: {extra}", Level.FAIL, f"no {', '.join(missing)}",

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..engines import EngineOptions, Precision
-    from ..errors import ConfigError, EngineError, ModelError
+    from ..errors import ConfigError, EngineError, ModelError, pip_install
     from ..model.config import ModelConfig
 
     if not args.model.is_dir():
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.build_only and not args.target:
             report |= _verify(args, config, options)
     except ModuleNotFoundError as e:
-        raise EngineError(f"compile needs {e.name}: pip install 'action_images_ros[train]'") from e
+        raise EngineError(f"compile needs {e.name}: {pip_install('train')}") from e
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     print(_table(report))

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..errors import ConfigError, ModelError
+    from ..errors import ConfigError, ModelError, pip_install
 
     if args.shard_gb <= 0 or (args.heads is not None and args.heads < 1):
         raise ConfigError(f"--shard-gb is {args.shard_gb} and --heads {args.heads}; both must be positive")
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         from ..model.wan.rays import RayConvention
     except ImportError as e:
         raise ConfigError(f"convert needs torch, diffusers and safetensors ({e}); "
-                          "install them with `pip install 'action_images_ros[train]'`") from e
+                          f"install them with `{pip_install('train')}`") from e
 
     convention = None if args.convention is None else RayConvention.parse(args.convention)
     dtype = None if args.dtype is None else getattr(torch, args.dtype)

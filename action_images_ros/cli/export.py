@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..errors import EngineError, ModelError
+    from ..errors import EngineError, ModelError, pip_install
 
     if not args.model.is_dir():
         raise ModelError(f"model directory {args.model} does not exist; give a directory such as models/reach")
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
         from ..engines.export import export_graphs, remove_graphs
         from ..engines.verify import verify_graphs
     except ModuleNotFoundError as e:
-        raise EngineError(f"export needs {e.name}: pip install 'action_images_ros[train]'") from e
+        raise EngineError(f"export needs {e.name}: {pip_install('train')}") from e
     manifest = export_graphs(args.model)
     try:
         checks = verify_graphs(args.model)

@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="canvases until the learning rate is zero (%(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"),
                         help="the same as a time budget; whichever comes first")
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall",
+                        help="what --minutes counts; processor: of all threads, which a busy machine does not falsify")
     parser.add_argument("--mode-mix", default="policy=0.6,joint=0.2,world=0.1,label=0.1",
                         help="share of each mode (%(default)s)")
     parser.add_argument("--episodes", type=int, help="read at most this many episodes")
@@ -90,9 +92,9 @@ def run(args: argparse.Namespace) -> int:
 
         from ..training.data import CanvasSource, load_episodes
     except ModuleNotFoundError as e:
-        from ..errors import ConfigError
+        from ..errors import ConfigError, pip_install
 
-        raise ConfigError(f"training needs {e.name}: pip install 'action_images_ros[train]'") from e
+        raise ConfigError(f"training needs {e.name}: {pip_install('train')}") from e
 
     threads = args.threads or max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     torch.set_num_threads(threads)
@@ -188,7 +190,8 @@ def _trainer(args: argparse.Namespace):
     source = CanvasSource(load_episodes(args.data, args.episodes, model), model, files)
     loss = _distillation(args, config.loss) if args.distil else None
     start = args.start_from or args.distil
-    trainer = Trainer(source, model, config, args.out, time.monotonic, loss, start,
+    clock = time.process_time if args.clock == "processor" else time.monotonic
+    trainer = Trainer(source, model, config, args.out, clock, loss, start,
                       "" if args.track == "none" else args.track)
     if files and trainer.is_main:
         copy_frozen_parts(files, args.out)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, pip_install
 
 _SIZES = (64, 4096)
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         import rerun  # noqa: F401 - said here, before anything is read
         import rosbags  # noqa: F401
     except ImportError as e:
-        raise ConfigError(f"`view` needs {e.name}: pip install 'action_images_ros[view]'") from e
+        raise ConfigError(f"`view` needs {e.name}: {pip_install('view')}") from e
     from ..cell import Cell
     from ..recording.bag import Bag
     from ..viewing.episode import show_bag

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, pip_install
 from ..geometry.se3 import make, so3_exp, transform
 
 _MOVING = ("revolute", "continuous", "prismatic")
@@ -129,11 +129,11 @@ def _load(link: str, path: Path, link_T_mesh: np.ndarray, scale: np.ndarray) -> 
     try:
         import trimesh
     except ImportError as e:
-        raise ConfigError("the console's scene needs trimesh; pip install 'action_images_ros[console]'") from e
+        raise ConfigError(f"the console's scene needs trimesh; {pip_install('console')}") from e
     try:
         loaded = trimesh.load(path)
     except (ImportError, ValueError) as e:
-        raise ConfigError(f"mesh {path} cannot be read: {e}; pip install 'action_images_ros[console]'") from e
+        raise ConfigError(f"mesh {path} cannot be read: {e}; {pip_install('console')}") from e
     scene = loaded if isinstance(loaded, trimesh.Scene) else trimesh.Scene(loaded)
     parts = []
     for name in scene.graph.nodes_geometry:

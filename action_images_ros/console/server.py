@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, pip_install
 from .access import COOKIE, Gate
 from .pictures import Jpeg, Pictures
 
@@ -99,7 +99,7 @@ class ConsoleServer:
         try:
             from aiohttp import ClientSession, web
         except ImportError as e:
-            raise ConfigError(f"the console needs aiohttp ({e}); pip install 'action_images_ros[console]'") from e
+            raise ConfigError(f"the console needs aiohttp ({e}); {pip_install('console')}") from e
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
         app = web.Application(middlewares=[_middleware(self._gate, self._scene_path)])
         app.router.add_get("/", self._page)
@@ -226,14 +226,14 @@ document.hasFocus=()=>true;
 const slow=location.search.includes("slow"),draw=requestAnimationFrame.bind(window),
 undraw=cancelAnimationFrame.bind(window);let last=0,late=0,drawn=0;
 requestAnimationFrame=f=>{const g=f2=>{const asked=performance.now();return draw(t=>{last=performance.now();
-late=last-asked;drawn++;f2(t)})},rest=drawn<150?Math.min(300,late):Math.min(3000,4*late),
+late=last-asked;drawn++;f2(t)})},rest=drawn<40?0:Math.min(3000,4*late),
 wait=last+(slow?Math.max(30,rest):30)-performance.now();
 return wait>0?-setTimeout(()=>g(f),wait):g(f)};
 cancelAnimationFrame=id=>id<0?clearTimeout(-id):undraw(id);
 </script>"""
 """Put into the scene's page: keys that stop do so from there too; it connects again also while the
 mouse is elsewhere; 30 frames a second are enough, and where a processor has to draw them, it rests
-four times as long as each of them kept it busy, once the scene has faded in."""
+four times as long as each of them kept it busy, once the scene stands."""
 
 
 class _SceneProxy:

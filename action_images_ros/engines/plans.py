@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import EngineError
+from ..errors import EngineError, pip_install
 from ..model.canvas import CanvasLayout, Mode
 from ..model.config import ModelConfig
 from ..model.denoiser import Denoiser
@@ -42,7 +42,7 @@ OPSET = 18
 
 def available(kind: str) -> str:
     if not importlib.util.find_spec("torch"):
-        return "torch is not installed (pip install 'action_images_ros[train]')"
+        return f"torch is not installed ({pip_install('train')})"
     return trt.missing(kind)
 
 

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import EngineError
+from ..errors import EngineError, pip_install
 
 _MODULES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
-_EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt-rtx"}
 _OLDEST = 10
 _GIB = 1 << 30
 
@@ -24,7 +23,7 @@ def missing(kind: str) -> str:
     """ "" where the library is installed, otherwise what to install. kind: "tensorrt" or "tensorrt-rtx"."""
     if any(importlib.util.find_spec(name) for name in _MODULES[kind]):
         return ""
-    return f"{kind} is not installed (pip install 'action_images_ros[{_EXTRAS[kind]}]')"
+    return f"{kind} is not installed ({pip_install(kind)})"
 
 
 def load_api(kind: str):

@@ -9,6 +9,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+from ..errors import pip_install
 from ..model.config import ModelConfig
 from ..model.denoiser import Denoiser
 from .options import EngineOptions
@@ -21,7 +22,7 @@ _COMPILERS = ("c++", "g++", "clang++")
 
 def available() -> str:
     if not importlib.util.find_spec("torch"):
-        return "torch is not installed (pip install 'action_images_ros[train]')"
+        return f"torch is not installed ({pip_install('train')})"
     if not any(map(shutil.which, _COMPILERS)):
         return f"torch.compile needs a C++ compiler ({', '.join(_COMPILERS)}): apt-get install g++"
     return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import EngineError, ModelError
+from ..errors import EngineError, ModelError, pip_install
 from ..model.config import ModelConfig
 from ..model.denoiser import Conditioning, Denoiser
 from ..model.recent import Recent
@@ -23,7 +23,7 @@ _CONDITIONINGS = 4
 def available() -> str:
     if importlib.util.find_spec("torch"):
         return ""
-    return "torch is not installed (pip install 'action_images_ros[train]')"
+    return f"torch is not installed ({pip_install('train')})"
 
 
 def serves(directory: Path, options: EngineOptions = EngineOptions()) -> str:
@@ -115,7 +115,7 @@ def load_denoiser(directory: Path, config: ModelConfig, dtype=None, device="cpu"
 
         from ..model.wan.denoiser import load_wan
     except ModuleNotFoundError as e:
-        raise ModelError(f"denoiser 'wan' needs {e.name}: pip install 'action_images_ros[train]'") from e
+        raise ModelError(f"denoiser 'wan' needs {e.name}: {pip_install('train')}") from e
     return load_wan(directory, config, dtype or torch.float32, device)
 
 

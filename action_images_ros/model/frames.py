@@ -13,7 +13,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ..errors import CameraError, ModelError
+from ..errors import CameraError, ModelError, pip_install
 from ..geometry import PinholeCamera
 from .config import ModelConfig
 
@@ -83,7 +83,7 @@ def make_frame_codecs(config: ModelConfig, directory: Path | None = None, device
     try:
         from .wan.vae import load_vae
     except ModuleNotFoundError as e:
-        raise ModelError(f"frame_codec 'wan_vae' needs {e.name}: pip install 'action_images_ros[train]'") from e
+        raise ModelError(f"frame_codec 'wan_vae' needs {e.name}: {pip_install('train')}") from e
     codec = load_vae(Path(directory), config, device)
     return FrameCodecs(codec, codec)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ModelError, pip_install
 from .config import TextConfig
 
 
@@ -91,5 +91,5 @@ def make_text_encoder(config: TextConfig, directory: Path | None = None) -> Text
     try:
         from .wan.text import load_umt5
     except ModuleNotFoundError as e:
-        raise ModelError(f"text encoder 'umt5_xxl' needs {e.name}: pip install 'action_images_ros[train]'") from e
+        raise ModelError(f"text encoder 'umt5_xxl' needs {e.name}: {pip_install('train')}") from e
     return load_umt5(Path(directory), config)

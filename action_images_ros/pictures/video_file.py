@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import ConfigError, DatasetError
+from ..errors import ConfigError, DatasetError, pip_install
 
 
 def write_mp4(path: Path, frames: Sequence[np.ndarray], rate_hz: float) -> None:
@@ -21,7 +21,7 @@ def write_mp4(path: Path, frames: Sequence[np.ndarray], rate_hz: float) -> None:
     try:
         import imageio_ffmpeg
     except ImportError as e:
-        raise ConfigError(f"{path}: writing video needs imageio-ffmpeg; pip install 'action_images_ros[sim]'") from e
+        raise ConfigError(f"{path}: writing video needs imageio-ffmpeg; {pip_install('sim')}") from e
     height, width = frames[0].shape[:2]
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=rate_hz, macro_block_size=2, quality=7,
                                          ffmpeg_log_level="error")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import ConfigError, DatasetError
+from ..errors import ConfigError, DatasetError, pip_install
 from .bag_metadata import FILE_NAME, BagFiles, read_metadata
 from .mcap_records import Attachment
 from .mcap_scan import Entry, McapFile
@@ -94,7 +94,7 @@ class Bag:
         try:
             import zstandard
         except ImportError as e:
-            raise ConfigError(f"{self.path} needs zstandard: pip install 'action_images_ros[recording]'") from e
+            raise ConfigError(f"{self.path} needs zstandard: {pip_install('recording')}") from e
         try:
             return memoryview(zstandard.ZstdDecompressor().decompress(bytes(data)))
         except zstandard.ZstdError as e:

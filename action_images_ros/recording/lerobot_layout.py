@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, pip_install
 from . import action_vector, statistics
 from .bag_metadata import write_whole
 
@@ -187,5 +187,5 @@ def _arrow():
         import pyarrow
         import pyarrow.parquet
     except ImportError as e:
-        raise ConfigError("data sets need pyarrow: pip install 'action_images_ros[recording]'") from e
+        raise ConfigError(f"data sets need pyarrow: {pip_install('recording')}") from e
     return pyarrow, pyarrow.parquet

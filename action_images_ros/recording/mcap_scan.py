@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from ..errors import ConfigError, DatasetError
+from ..errors import ConfigError, DatasetError, pip_install
 from .mcap_records import (
     CHUNK_HEAD,
     MAGIC,
@@ -272,6 +272,6 @@ def _decoder(name: str, path: Path) -> Callable[[bytes, int], bytes]:
             return lambda data, size: zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
     except ImportError as e:
         raise ConfigError(
-            f"{path} is compressed by {name}, which needs {e.name}: pip install 'action_images_ros[recording]'"
+            f"{path} is compressed by {name}, which needs {e.name}: {pip_install('recording')}"
         ) from e
     raise DatasetError(f"{path} is compressed by {name!r}; legal: none, lz4, zstd")

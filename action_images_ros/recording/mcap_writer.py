@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ConfigError, one_of
+from ..errors import ConfigError, one_of, pip_install
 from .mcap_records import (
     CHUNK_HEAD,
     MAGIC,
@@ -245,5 +245,5 @@ def _compressor(name: str) -> Callable[[bytes], bytes]:
 
             return zstandard.ZstdCompressor(level=1).compress
     except ImportError as e:
-        raise ConfigError(f"compression {name} needs {e.name}: pip install 'action_images_ros[recording]'") from e
+        raise ConfigError(f"compression {name} needs {e.name}: {pip_install('recording')}") from e
     return lambda data: data

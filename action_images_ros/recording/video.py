@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import ConfigError, DatasetError, one_of
+from ..errors import ConfigError, DatasetError, one_of, pip_install
 
 CODECS = ("h264", "lossless")
 _KEY_FRAMES = 10
@@ -80,7 +80,7 @@ def ffmpeg() -> str:
     try:
         import imageio_ffmpeg
     except ImportError as e:
-        raise ConfigError("video needs imageio-ffmpeg: pip install 'action_images_ros[recording]'") from e
+        raise ConfigError(f"video needs imageio-ffmpeg: {pip_install('recording')}") from e
     return imageio_ffmpeg.get_ffmpeg_exe()
 
 

@@ -13,7 +13,7 @@ import logging
 
 import numpy as np
 
-from ..errors import SimError
+from ..errors import SimError, pip_install
 from .cell import MAX_GRIPPER_WIDTH_M, SimCell
 
 CYCLE_S = 1e-3
@@ -28,7 +28,7 @@ def serve(cell: SimCell, address: str) -> ServedArm:
     except ImportError as error:
         raise SimError(
             f"the simulated cell cannot be served by libfranka's protocol: {error}; install the extra: "
-            "pip install 'action_images_ros[arm-sim]'"
+            f"{pip_install('arm-sim')}"
         ) from error
     logging.getLogger("franky_sim").setLevel(logging.ERROR)
     return ServedArm(franky_sim, cell, address)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, pip_install
 
 _ADAPTED = (nn.Linear, nn.Conv2d, nn.Conv3d)
 _MARK = ".base_layer"
@@ -32,7 +32,7 @@ def add_adapters(model: nn.Module, settings: LoraSettings) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError:
-        raise ConfigError("adapters need peft: pip install 'action_images_ros[train]'") from None
+        raise ConfigError(f"adapters need peft: {pip_install('train')}") from None
     targets = [name for name, module in model.named_modules() if isinstance(module, _ADAPTED)]
     alpha = settings.alpha or settings.rank
     inject_adapter_in_model(LoraConfig(r=settings.rank, lora_alpha=alpha, target_modules=targets), model)

@@ -120,7 +120,7 @@ def test_torch_is_pinned(keywords):
 
 
 def test_doctor_looks_for_what_setup_py_installs(keywords):
-    distribution = {"cv2": "opencv-python", "yaml": "pyyaml"}
+    distribution = {"cv2": "opencv-python", "yaml": "pyyaml", "collada": "pycollada", "rerun": "rerun-sdk"}
     for extra, modules in PACKAGES.items():
         wanted = keywords["install_requires"] if extra == "base" else keywords["extras_require"][extra]
         assert {distribution.get(module, module.replace("_", "-")) for module in modules} == names(wanted), extra
