@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -59,6 +60,7 @@ from ..types import ActionChunk, RobotState
 _ANSWER_S = 1.0
 _REST_S = 1.0
 _COMMITTED_PERIOD_S = 0.1
+_WAITING_CHUNKS = 4
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class ControllerNode(ManagedNode):
         self._reader = JointStateReader(cell.arm.joints, cell.arm.fingers)
         self._frames = Synchroniser(cell.view_names, cell.sync.max_skew_s, cell.sync.max_age_s)
         self._inbox: queue.SimpleQueue = queue.SimpleQueue()
-        self._chunks: queue.SimpleQueue[ActionChunk] = queue.SimpleQueue()
+        self._chunks: queue.Queue[ActionChunk] = queue.Queue(_WAITING_CHUNKS)
         self._newest_state: RobotState | None = None
         self._output: ControlOutput | None = None
         self._committed_chunk: ActionChunk | None = None
@@ -249,15 +251,27 @@ class ControllerNode(ManagedNode):
             self._inbox.put(lambda _: self._controller.on_unreadable_chunk())
             self.get_logger().warning(f"targets refused: {error}", throttle_duration_sec=2.0)
             return
-        self._chunks.put(chunk)
+        self._wait_for_its_turn(chunk)
+
+    def _wait_for_its_turn(self, chunk: ActionChunk) -> None:
+        """One chunk is planned a period; where they come faster, the oldest that waits gives way."""
+        while True:
+            try:
+                return self._chunks.put_nowait(chunk)
+            except queue.Full:
+                with suppress(queue.Empty):
+                    self._tell(self._chunks.get_nowait(), self.now_ns(), "unused", "newer ones came before its turn")
+
+    def _tell(self, chunk: ActionChunk, now_ns: int, verdict: str, reason: str) -> None:
+        told = {"stamp_ns": chunk.stamp_ns, "at_ns": now_ns, "verdict": verdict, "reason": reason}
+        self._verdicts.publish(String(data=json.dumps(told)))
 
     def _take(self, chunk: ActionChunk) -> None:
         now_ns = self.now_ns()
         verdict = self._controller.on_chunk(chunk, now_ns, time.monotonic())
         unused = verdict.refusal in (Refusal.NOT_ENABLED, Refusal.BEFORE_ENABLE)
         word = "accepted" if verdict.accepted else "unused" if unused else "refused"
-        told = {"stamp_ns": chunk.stamp_ns, "at_ns": now_ns, "verdict": word, "reason": verdict.reason}
-        self._verdicts.publish(String(data=json.dumps(told)))
+        self._tell(chunk, now_ns, word, verdict.reason)
         if word == "refused":
             self._last_refusal = verdict.reason
             self.get_logger().warning(f"chunk refused: {verdict.reason}", throttle_duration_sec=1.0)
@@ -289,8 +303,11 @@ class ControllerNode(ManagedNode):
         while not self._inbox.empty():
             self._inbox.get()(now_s)
         self._move(now_s)
-        if not self._chunks.empty():
-            self._take(self._chunks.get())
+        try:
+            chunk = self._chunks.get_nowait()
+        except queue.Empty:
+            return
+        self._take(chunk)
 
     def _move(self, now_s: float) -> None:
         now_ns = self.now_ns()
