@@ -180,6 +180,38 @@ def test_the_scene_is_passed_on_and_its_absence_is_said(served):
         front.server.stop()
 
 
+def test_what_the_scene_and_its_page_say_to_each_other_passes_unchanged():
+    from websockets.sync.server import serve
+
+    options = {"subprotocols": ["viser-v1"], "max_size": None}
+    behind = serve(lambda ws: [ws.send(message) for message in ws], "127.0.0.1", 0, **options)
+    threading.Thread(target=behind.serve_forever, daemon=True).start()
+    front = Served(TOKEN, scene_port=behind.socket.getsockname()[1])
+    try:
+        page = front.get(f"/?token={TOKEN}")[1]
+        path = json.loads(re.search(r"const SETTINGS = (.*);", page)[1])["scene"].partition("?")[0]
+        address = f"ws://localhost:{front.server.port}/{path}"
+        with connect(address, open_timeout=10, **options) as socket:
+            assert socket.subprotocol == "viser-v1"
+            for message in (b"\x00\xff scene", "text", b"x" * 2_000_000):
+                socket.send(message)
+                assert socket.recv(timeout=10) == message
+        behind.shutdown()
+        with pytest.raises(InvalidStatus, match="502"):
+            connect(address, open_timeout=10)
+    finally:
+        front.server.stop()
+
+
+def test_stop_has_a_second_way_besides_the_websocket(served):
+    connection = http.client.HTTPConnection("127.0.0.1", served.server.port, timeout=10)
+    connection.request("POST", "/stop", headers={"Host": f"localhost:{served.server.port}"})
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())) == (200, {"ok": True, "message": "stop answered"})
+    connection.close()
+    assert served.done == [("stop", None)]
+
+
 def test_a_taken_port_is_named(served):
     config = ServerConfig("127.0.0.1", served.server.port, 0, 0, 30.0)
     second = ConsoleServer(config, Gate(""), dict, served.pictures, served.command)
