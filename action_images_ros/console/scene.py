@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..cell import Cell
-from ..errors import ConfigError
+from ..errors import ConfigError, pip_install
 from ..geometry import PinholeCamera
 from ..geometry.se3 import make, quat_from_matrix
 from ..pictures.shapes import box_edges, ellipsoid, gripper_lines, time_colours, tube
@@ -133,7 +133,7 @@ class Scene:
     def _place_ground(self, cell: Cell) -> None:
         s, w = self._s, cell.workspace
         s.set_up_direction("+z")
-        s.configure_default_lights(cast_shadow=False)
+        _light(s)
         z = 0.0 if w.table_z_m is None else w.table_z_m
         s.add_grid("/table", width=2.4, height=2.4, position=(0.4, 0.0, z), cell_size=0.1, section_size=0.5,
                    cell_color=(52, 58, 68), section_color=(76, 84, 98), plane_color=(24, 27, 33), plane_opacity=0.9,
@@ -172,6 +172,17 @@ class Scene:
         return links
 
 
+def _light(s) -> None:
+    """Three plain lamps. The page hides a scene until its environment map is decoded and filtered, and compiles every
+    material again for it: half a minute where a busy processor draws."""
+    s.configure_environment_map(None)
+    s.configure_default_lights(enabled=False)
+    s.add_light_hemisphere("/lamps/sky", sky_color=(255, 255, 255), ground_color=(90, 94, 104), intensity=1.3,
+                           position=(0.0, 0.0, 1.0))  # fmt: skip
+    s.add_light_directional("/lamps/front", intensity=1.4, position=(1.2, -1.0, 1.6))
+    s.add_light_directional("/lamps/back", intensity=0.6, position=(-0.6, 1.4, 0.8))
+
+
 def _place(T: np.ndarray) -> _Place:
     x, y, z, w = quat_from_matrix(T[:3, :3])
     return _Place(T[:3, 3].copy(), np.array([w, x, y, z]))
@@ -195,7 +206,7 @@ def _viser_server(port: int):
     try:
         import viser
     except ImportError as e:
-        raise ConfigError(f"the console needs viser ({e}); pip install 'action_images_ros[console]'") from e
+        raise ConfigError(f"the console needs viser ({e}); {pip_install('console')}") from e
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
