@@ -25,11 +25,11 @@ TEXT
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 HERE="$ROOT/bench/baselines"
-OUT="$ROOT/runs/baselines" DATA="" VALIDATION="" VENV="" EPISODES=4000 COLLECT=12000 MINUTES=20 JUDGED=50 TIMEOUT=20 TINY=""
+OUT="$ROOT/runs/baselines" DATA="" VALIDATION="" VENV="" EPISODES=4000 COLLECT=12000 MINUTES=20 JUDGED=50 TIMEOUT=20
 STEPS=()
 while [ $# -gt 0 ]; do
     case "$1" in
-        --tiny) TINY=1 EPISODES=20 COLLECT=20 MINUTES=0.2 JUDGED=2 TIMEOUT=2 ;;
+        --tiny) EPISODES=20 COLLECT=20 MINUTES=0.2 JUDGED=2 TIMEOUT=2 ;;
         --data) DATA="${2:?--data needs a folder}"; shift ;;
         --validation) VALIDATION="${2:?--validation needs a folder}"; shift ;;
         --out) OUT="${2:?--out needs a folder}"; shift ;;
@@ -64,7 +64,8 @@ make_env() {
     [ -x "$VENV/bin/python" ] || "${ACTION_IMAGES_PYTHON:-python3}" -m venv "$VENV"
     pip --upgrade "pip>=24.2,<26"
     pip "${index[@]}" "$torch+cpu" || pip "$torch"
-    pip -e "$ROOT[deploy]" # not [train]: with transformers there lerobot 0.4.4 imports policies that do not fit its version
+    # not [train]: where transformers is installed, lerobot 0.4.4 imports policies that do not fit its version
+    pip -e "${ROOT}[deploy]"
     pip --no-deps "franky-sim>=1.0.4" "imageio-ffmpeg>=0.5"
     pip -r "$HERE/requirements.txt"
     pip --no-deps "${index[@]}" "torchvision==0.28.0+cpu" || pip --no-deps "torchvision==0.28.0"
