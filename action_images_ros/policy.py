@@ -10,7 +10,6 @@ import numpy as np
 
 from .codec import decode
 from .engines import EngineOptions, load_engine
-from .errors import ModelError
 from .geometry import PinholeCamera
 from .model.canvas import Mode
 from .model.config import ModelConfig
@@ -50,8 +49,6 @@ class ActionImagePolicy:
         Raises ModelError or EngineError where anything is missing or does not fit.
         """
         directory = Path(directory)
-        if not directory.is_dir():
-            raise ModelError(f"model directory {directory} does not exist; give a directory such as models/reach")
         config = ModelConfig.load(directory)
         name, denoiser = load_engine(engine, directory, config, options)
         return cls(config, Pipeline.from_directory(directory, config, denoiser), name)

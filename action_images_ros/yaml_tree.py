@@ -87,7 +87,8 @@ def load_yaml(path: str | Path) -> YamlNode:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{path} cannot be read: {e}") from e
+        why = getattr(e, "strerror", "") or e
+        raise ConfigError(f"{path} cannot be read: {why}; give the path of a YAML file") from e
     return parse_yaml(text, str(path))
 
 
@@ -98,7 +99,7 @@ def parse_yaml(text: str, file: str) -> YamlNode:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
-            raise ConfigError(f"{file} is empty")
+            raise ConfigError(f"{file} is empty; give a YAML file such as config/cell.yaml")
         return _read(loader, root, file, "")
     except yaml.MarkedYAMLError as e:
         line = e.problem_mark.line + 1 if e.problem_mark else 1

@@ -12,7 +12,7 @@ import json
 import time
 from pathlib import Path
 
-from ..errors import ConfigError, ModelError, one_of, pip_install
+from ..errors import ConfigError, one_of, pip_install
 from ..model.canvas import Mode
 from ..model.config import ModelConfig
 
@@ -69,8 +69,6 @@ def load_config(args: argparse.Namespace) -> ModelConfig:
         from .engine_model import config_of
 
         return config_of(args.size, args.image[0], args.frames, args.views)
-    if not args.model.is_dir():
-        raise ModelError(f"model directory {args.model} does not exist; give a directory such as models/reach")
     return ModelConfig.load(args.model)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engines import ENGINES, EngineOptions, Precision
 from ..engines.base import GRAPH_ENGINES
-from ..errors import ActionImagesError, EngineError, ModelError, one_of
+from ..errors import ActionImagesError, EngineError, one_of
 from ..geometry.se3 import angle_between
 from ..model.canvas import Mode
 from ..model.config import ModelConfig
@@ -46,8 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if not args.model.is_dir():
-        raise ModelError(f"model directory {args.model} does not exist; give a directory such as models/reach")
     config = ModelConfig.load(args.model)
     for name in args.engine:
         one_of("engine", name, ENGINES, EngineError)

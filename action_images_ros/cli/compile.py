@@ -34,11 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..engines import EngineOptions, Precision
-    from ..errors import ConfigError, EngineError, ModelError, pip_install
+    from ..errors import ConfigError, EngineError, pip_install
     from ..model.config import ModelConfig
 
-    if not args.model.is_dir():
-        raise ModelError(f"model directory {args.model} does not exist; give a directory such as models/reach")
     if args.build_only and args.verify_only:
         raise ConfigError("--build-only and --verify-only exclude each other")
     if args.target and args.engine != "tensorrt-rtx":

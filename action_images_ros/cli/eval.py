@@ -37,7 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..model.config import ModelConfig
+
     config = _config(args)
+    if args.against is not None:
+        ModelConfig.load(args.against)  # told now, not after the first model's episodes
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
     report = _evaluate(args, args.model, config, args.out)
     shown = [report]
     if args.against is not None:

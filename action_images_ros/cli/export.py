@@ -16,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..errors import EngineError, ModelError, pip_install
+    from ..errors import EngineError, pip_install
+    from ..model.config import ModelConfig
 
-    if not args.model.is_dir():
-        raise ModelError(f"model directory {args.model} does not exist; give a directory such as models/reach")
+    ModelConfig.load(args.model)
     try:
         from ..engines.export import export_graphs, remove_graphs
         from ..engines.verify import verify_graphs

@@ -61,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--min-confidence is {args.min_confidence:g}; legal: 0 to 1")
     if (args.out / INFO).exists():
         raise DatasetError(f"{args.out} is a data set already; choose another --out")
+    for source in args.sources:
+        if not source.exists():
+            raise DatasetError(f"{source} does not exist; give a data set, a bag or a folder of videos")
     policy = ActionImagePolicy.from_pretrained(args.model, engine=args.engine)
     labeller = Labeller(policy, args.tolerance, args.repeats)
     rules = ReadRules(Cell.load(args.cell) if args.cell else None, " ".join(args.instruction.split()))

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ..errors import ActionImagesError, ConfigError, DatasetError, one_of
 from ..geometry import PinholeCamera
 from ..geometry.se3 import make, matrix_from_quat, so3_exp
+from ..yaml_tree import YamlNode, load_yaml
 from .lerobot_layout import INFO, _arrow
 from .lerobot_read import _inside
 
@@ -76,25 +76,34 @@ DROID = ImportMap(
 
 
 def load_map(text: str) -> ImportMap:
-    """`droid`, or a YAML file with the fields of ImportMap. Raises ConfigError."""
+    """`droid`, or a YAML file with the fields of ImportMap. Raises ConfigError naming line and key."""
     if text == "droid":
         return DROID
-    try:
-        raw: dict = yaml.safe_load(Path(text).read_text(encoding="utf-8"))
-        views = {str(k): ViewMap(**_tuples(v)) for k, v in raw.pop("views").items()}
-        for name in ("tool_form", "camera_form"):
-            if name in raw:
-                one_of(name, raw[name], [f.value for f in PoseForm])
-                raw[name] = PoseForm(raw[name])
-        return ImportMap(views, **_tuples(raw))
-    except ActionImagesError:
-        raise
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as e:
-        raise ConfigError(f"{text} is neither `droid` nor a readable import map ({e}); see docs/recording.md") from e
+    if not Path(text).exists():
+        raise ConfigError(f"{text} is neither `droid` nor an import map that exists; see docs/recording.md")
+    optional = ("tool_form", "camera_form", "tool_T_tcp", "gripper_open", "gripper_closed", "success")
+    m = load_yaml(text).mapping(("views", "tool", "gripper"), optional)
+    given: dict[str, Any] = {k: m[k].number() for k in ("gripper_open", "gripper_closed") if k in m}
+    given |= {k: m[k].text() for k in ("tool", "gripper", "success") if k in m}
+    given |= {k: _form(m[k]) for k in ("tool_form", "camera_form") if k in m}
+    given |= {"tool_T_tcp": m["tool_T_tcp"].numbers(7)} if "tool_T_tcp" in m else {}
+    return ImportMap({name: _view_map(node) for name, node in m["views"].entries().items()}, **given)
 
 
-def _tuples(raw: dict) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+def _form(node: YamlNode) -> PoseForm:
+    legal = [f.value for f in PoseForm]
+    if node.value not in legal:
+        raise node.fail(f"{node.value!r}; legal: {', '.join(legal)}")
+    return PoseForm(node.value)
+
+
+def _view_map(node: YamlNode) -> ViewMap:
+    m = node.mapping(("images",), ("camera_pose", "K", "image_size", "distortion"))
+    given: dict[str, Any] = {k: m[k].text() for k in ("images", "camera_pose") if k in m}
+    given |= {"K": m["K"].numbers(9)} if "K" in m else {}
+    given |= {"image_size": tuple(map(int, m["image_size"].numbers(2)))} if "image_size" in m else {}
+    given |= {"distortion": tuple(n.number() for n in m["distortion"].items())} if "distortion" in m else {}
+    return ViewMap(**given)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..cell import Calibrated, Cell
 from ..engines import ENGINES
 from ..errors import ConfigError, one_of
+from ..model.config import ModelConfig
 from .camera_nodes import camera_nodes, static_transforms
 from .cells import policy_cell
 from .launch_arguments import (
@@ -36,6 +37,7 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     cell = policy_cell(cell_path)
     common = {"cell": str(cell_path), "autostart": values["autostart"] == "true"}
     model = str(config_file(values["model"]))
+    ModelConfig.load(Path(model))  # told now, not by a node in a minute
     policy = {"model": model, "engine": values["engine"], "instruction": values["instruction"]}
     nodes = [
         our_node("denoiser", common | policy),
@@ -102,7 +104,7 @@ def sim_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     """The graph of `sim_cell.launch.py`."""
     values = read_arguments(SIM_ARGUMENTS, given)
     parameters = {
-        "cell": str(_cell_path(values["cell"])),
+        "cell": str(_readable_cell(values["cell"])),
         "task": values["task"],
         "split": values["split"],
         "seed": number("seed", values["seed"], int),
@@ -115,7 +117,7 @@ def record_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     """The graph of `record.launch.py`: the recorder beside whatever runs already."""
     values = read_arguments(RECORD_ARGUMENTS, given)
     parameters = {
-        "cell": str(_cell_path(values["cell"])),
+        "cell": str(_readable_cell(values["cell"])),
         "out": values["out"],
         "calibration": values["calibration"],
         "model": str(config_file(values["model"])) if values["model"] else "",
@@ -186,6 +188,12 @@ GRAPHS: dict[str, tuple[tuple[Argument, ...], Callable[[Mapping[str, str]], tupl
     "record_demo": (DEMONSTRATION_ARGUMENTS, demonstration_graph),
 }
 """Name in `action-images up NAME` -> its arguments and what builds it."""
+
+
+def _readable_cell(given: str) -> Path:
+    path = _cell_path(given)
+    Cell.load(path, Calibrated.OPTIONAL)
+    return path
 
 
 def _cell_path(given: str) -> Path:

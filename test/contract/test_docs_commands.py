@@ -17,7 +17,7 @@ from action_images_ros.ros.graph import GRAPHS, read_arguments
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("models/**/*.md"), *ROOT.glob("*.md")])
 PROGRAM = re.compile(r"(\./run|action-images|ros2 (launch|run) action_images_ros)(?= |$)")
-PLACEHOLDER = re.compile(r"\.\.\.?(?= |$)|…|<[^>]*>|\b[A-Z][A-Z_]{2,}\b")
+PLACEHOLDER = re.compile(r"\.\.\.?(?= |$)|…|<[^>]*>|\b(NAME|SUBCOMMAND|PROFILE|ARGS)\b")
 
 
 def commands() -> list[tuple[str, str]]:
@@ -46,6 +46,10 @@ def parse_cli(words: list[str]) -> None:
     module = importlib.import_module(f"action_images_ros.cli.{name}")
     module.add_arguments(subparsers[name])
     parser.parse_args(words)
+    if name == "bench" and len(words) > 1:
+        benchmark, own = importlib.import_module(f"action_images_ros.bench.{words[1]}"), cli.OneLineParser()
+        benchmark.add_arguments(own)
+        own.parse_args(words[2:])
     if name == "up":
         arguments = dict(word.split(":=", 1) for word in words[2:] if ":=" in word)
         read_arguments(GRAPHS[words[1]][0], arguments)

@@ -48,7 +48,7 @@ def edited(cell_file, tmp_path, old: str, new: str):
         ("console", {"urdf": "/nope.urdf"}, "name the URDF of the arm"),
         ("console", {"host": "no.such.host.invalid", "scene": False}, "cannot listen on no.such.host.invalid"),
         ("sim_cell", {"task": "fly"}, "task is 'fly'; legal: close_drawer"),
-        ("denoiser", {"model": "/nope"}, "does not exist"),
+        ("denoiser", {"model": "/nope"}, "is not a model directory"),
         ("calibrator", {"poses": 12}, "needs a board: gripper_board or table_board"),
         ("drift_monitor", {"robot": "/nope.urdf"}, "is no URDF that can be read"),
     ],

@@ -18,7 +18,7 @@ def place(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("words", "says"), [
     ("generate", "arguments are required: --out"),
     ("eval --model dir", "is not a model directory"),
-    ("eval --model bad.json", "does not exist"),
+    ("eval --model bad.json", "is not a model directory"),
     ("dataset /nope --out o", "/nope does not exist; give a bag"),
     ("dataset dir --out o", "it is no bag"),
     ("dataset bad.json --out o", "bad.json is no bag"),

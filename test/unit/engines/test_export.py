@@ -85,7 +85,7 @@ def test_verification_finds_a_graph_that_computes_something_else(copy):
 
 
 @pytest.mark.parametrize(("spoil", "message"), [
-    (lambda d: None, "does not exist; give a directory such as models/reach"),
+    (lambda d: None, "is not a model directory"),
     (lambda d: d.mkdir(), "is not a model directory"),
     (lambda d: (d.mkdir(), CONFIG.save(d)), "has no model.safetensors"),
 ])

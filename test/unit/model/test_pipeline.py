@@ -169,5 +169,5 @@ def test_policy_continues_what_is_committed(pipeline, cameras, live):
 
 
 def test_model_directory_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(ModelError, match="no_such_model does not exist; give a directory"):
+    with pytest.raises(ModelError, match="no_such_model is not a model directory"):
         ActionImagePolicy.from_pretrained(tmp_path / "no_such_model")
