@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -65,12 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..ros.runner import graph_environment
+    from ..ros.runner import separate_graph
 
     if not 1.0 <= args.seconds <= 3600.0 or not 0.0 <= args.latency[0] <= args.latency[1] <= 2.0:
         raise ConfigError(f"--seconds {args.seconds} (1 to 3600), --latency {args.latency} (0 <= min <= max <= 2)")
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    os.environ.update(graph_environment())
+    separate_graph()
     with tempfile.TemporaryDirectory(prefix="bench-arm-") as folder:
         result = measure(Path(folder), args.seconds, tuple(args.latency), 1e-3 * args.noise_mm, args.seed)
     for name, value in asdict(result).items():

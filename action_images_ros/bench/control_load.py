@@ -47,10 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    from ..ros.runner import graph_environment
+    from ..ros.runner import separate_graph
 
-    os.environ.update(graph_environment())
+    separate_graph()
     out = args.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     print(f"{'rate Hz':>8s} {'error p50 ms':>12s} {'p99':>7s} {'max':>7s} {'skipped':>8s} {'busy p50 ms':>11s} "
           f"{'p99':>7s} {'CPU':>6s} {'chunks/s':>9s}  real-time priority")

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -128,10 +127,9 @@ PATIENT = {"watchdog.states_s": 1.0, "watchdog.frames_s": 3.0, "watchdog.command
 
 
 def run(args: argparse.Namespace) -> int:
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    from ..ros.runner import graph_environment
+    from ..ros.runner import separate_graph
 
-    os.environ.update(graph_environment())
+    separate_graph()
     out = args.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     print(f"{'fault':30s} {'noticed s':>9s} {'rest s':>7s} {'accel':>6s} {'state':9s} {'goes on':18s} "
           f"{'lost: states':>12s} {'sets':>5s} {'chunks':>6s} {'tries':>5s}  why")

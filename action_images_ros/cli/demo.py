@@ -75,7 +75,7 @@ class EpisodeResult:
 def run(args: argparse.Namespace) -> int:
     from ..model.config import ModelConfig
     from ..ros.paths import config_file
-    from ..ros.runner import graph_environment
+    from ..ros.runner import separate_graph
 
     _check(args)
     model = config_file(args.model)
@@ -84,8 +84,7 @@ def run(args: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     cell_file = out / "cell.yaml"
     _write_cell(cell_file, args, config.views)
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    os.environ.update(graph_environment())
+    separate_graph()
     return _Demo(args, model, config, cell_file, out).run()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from functools import partial
 from pathlib import Path
 
@@ -30,10 +29,9 @@ def record_expert(args: argparse.Namespace) -> int:
     """0 where every episode was recorded, whatever its verdict."""
     from ..ros.graph import demonstration_graph, with_parameters
     from ..ros.operator import Operator
-    from ..ros.runner import GraphRunner, graph_environment
+    from ..ros.runner import GraphRunner, separate_graph
 
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    os.environ.update(graph_environment())
+    separate_graph()
     given = {"cell": args.cell, "out": str(args.out), "task": args.task, "split": args.split, "seed": str(args.seed),
              "speed_factor": str(args.speed), "images": args.images}  # fmt: skip
     graph = with_parameters(demonstration_graph(given), {"sim_cell": {"timeout_s": args.timeout}})

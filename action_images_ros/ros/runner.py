@@ -62,6 +62,12 @@ def graph_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**env, **environment_defaults(env), PARENT_VARIABLE: str(os.getpid())}
 
 
+def separate_graph() -> None:
+    """Give this process and its nodes `graph_environment`, and a ROS domain of their own unless one is named."""
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ.update(graph_environment())
+
+
 class GraphRunner:
     """Starts `graph`; use as a context manager so that it always ends.
 
