@@ -86,7 +86,7 @@ EXTRAS = {
     "tensorrt-rtx": [f"tensorrt-rtx-cu13-{part}>=1.7; {WHEELS_EXIST}" for part in ("libs", "bindings")],
     "docs": ["mkdocs-material>=9.5"],
     "test": ["pytest>=8", "pytest-rerunfailures>=14", "hypothesis>=6.100", "ruff>=0.6", "mypy>=2.4,<2.5", "mcap>=1.1",
-             "rosbags>=0.10", "rerun-sdk>=0.24"],
+             "rosbags>=0.10", "rerun-sdk>=0.24", "coverage>=7.10"],
 }
 
 
