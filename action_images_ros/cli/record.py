@@ -67,7 +67,7 @@ def _repair(args: argparse.Namespace) -> int:
         try:
             result = repair(bag)
         except ActionImagesError as error:
-            print(f"{bag}: {error}", file=sys.stderr)
+            print(f"action-images: error: {error}", file=sys.stderr)
             status = 2
             continue
         found.append({"bag": str(bag), **asdict(result)})

@@ -21,7 +21,7 @@ from . import qos
 from .dds import use_profile
 
 _SPIN_S = 0.05
-_SERVICE_S = 10.0
+_SERVICE_S = 30.0
 
 
 @dataclass(frozen=True)

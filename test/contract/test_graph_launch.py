@@ -9,8 +9,10 @@ import importlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILES = {"policy": "franka_policy.launch.py", "sim_cell": "sim_cell.launch.py",
                 "calibrate_cameras": "calibrate_cameras.launch.py", "record": "record.launch.py",
                 "record_demo": "record_demo.launch.py"}
+SPACED = tempfile.TemporaryDirectory(prefix="some where ")
+shutil.copy(ROOT / "models/reach/config.json", SPACED.name)
 CASES = {
     "policy": [
         {},
@@ -32,7 +36,7 @@ CASES = {
             "command_interface": "cartesian_pose",
             "gripper_interface": "none",
             "engine": "torch",
-            "model": "/some where/m",
+            "model": SPACED.name,
         },
         {"camera_driver": "pyrealsense2"},
         {"camera_driver": "realsense_ros"},
