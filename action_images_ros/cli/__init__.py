@@ -58,7 +58,10 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point: runs one subcommand and returns its exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _dispatch(arguments)
+        try:
+            return _dispatch(arguments)
+        finally:
+            sys.stdout.flush()  # a reader that is gone is noticed here, not by the interpreter at exit
     except ActionImagesError as error:
         message = " ".join(str(error).split())
         print(f"action-images: error: {message}", file=sys.stderr)

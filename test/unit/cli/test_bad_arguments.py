@@ -1,5 +1,9 @@
 """What a user can get wrong on the command line ends with status 2 and one line that says what; never a traceback."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from action_images_ros import cli
@@ -44,3 +48,15 @@ def test_one_line_says_what_is_wrong(place, words, says, capsys):
         status = ended.code
     said = capsys.readouterr().err.strip()
     assert status == 2 and says in said and "\n" not in said
+
+
+@pytest.mark.parametrize("words", ["--help", "up policy --show-args"])
+def test_a_reader_that_is_gone_is_no_traceback(words):
+    """`action-images ... | head -1`"""
+    read, write = os.pipe()
+    os.close(read)
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-m", "action_images_ros.cli", *words.split()], stdout=write, env=env,
+                          stderr=subprocess.PIPE, text=True)  # fmt: skip
+    os.close(write)
+    assert done.returncode == 1 and not done.stderr

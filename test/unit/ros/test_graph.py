@@ -11,6 +11,7 @@ from rclpy.node import Node
 from action_images_ros.cell import Cell
 from action_images_ros.errors import ConfigError
 from action_images_ros.geometry.se3 import make, matrix_from_quat
+from action_images_ros.model.config import ModelConfig
 from action_images_ros.ros.graph import GRAPHS, NodeSpec, policy_graph, read_arguments, sim_graph, with_parameters
 from action_images_ros.ros.graph import POLICY_ARGUMENTS as ARGUMENTS
 from action_images_ros.ros.paths import config_file
@@ -132,12 +133,14 @@ def test_transforms_are_those_of_the_cell_file(real_cell):
         assert np.abs(pose - view.camera.base_T_camera).max() < 1e-8
 
 
-def test_arguments_reach_the_nodes():
-    given = {"sim": "true", "model": "/m", "engine": "torch", "instruction": "reach the red ball", "autostart": "false"}
-    given |= {"command_interface": "cartesian_pose", "gripper_interface": "none", "speed_factor": "0.5"}
+def test_arguments_reach_the_nodes(tmp_path):
+    ModelConfig().save(tmp_path)
+    given = {"sim": "true", "model": str(tmp_path), "engine": "torch", "instruction": "reach the red ball"}
+    given |= {"autostart": "false", "command_interface": "cartesian_pose", "gripper_interface": "none"}
+    given |= {"speed_factor": "0.5"}
     graph = {n.name: n for n in policy_graph(given)}
     assert graph["denoiser"].parameters["engine"] == "torch"
-    assert graph["denoiser"].parameters["model"] == graph["decoder"].parameters["model"] == "/m"
+    assert graph["denoiser"].parameters["model"] == graph["decoder"].parameters["model"] == str(tmp_path)
     assert graph["denoiser"].parameters["instruction"] == "reach the red ball"
     assert graph["controller"].parameters["command_interface"] == "cartesian_pose"
     assert graph["controller"].parameters["gripper_interface"] == "none"
