@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -49,6 +48,7 @@ from ..ros.grippers import Gripper, make_gripper
 from ..ros.health import arm_report
 from ..ros.launch_arguments import COMMAND_INTERFACES, GRIPPER_INTERFACES
 from ..ros.loop import DeadlineLoop
+from ..ros.mailbox import Mailbox
 from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made
 from ..ros.messages import JointStateReader, check_camera_info, chunk_from_message, chunk_message, stamp_to_ns
@@ -134,7 +134,7 @@ class ControllerNode(ManagedNode):
         self._reader = JointStateReader(cell.arm.joints, cell.arm.fingers)
         self._frames = Synchroniser(cell.view_names, cell.sync.max_skew_s, cell.sync.max_age_s)
         self._inbox: queue.SimpleQueue = queue.SimpleQueue()
-        self._chunks: queue.Queue[ActionChunk] = queue.Queue(_WAITING_CHUNKS)
+        self._chunks: Mailbox[ActionChunk] = Mailbox(_WAITING_CHUNKS)
         self._newest_state: RobotState | None = None
         self._output: ControlOutput | None = None
         self._committed_chunk: ActionChunk | None = None
@@ -251,16 +251,9 @@ class ControllerNode(ManagedNode):
             self._inbox.put(lambda _: self._controller.on_unreadable_chunk())
             self.get_logger().warning(f"targets refused: {error}", throttle_duration_sec=2.0)
             return
-        self._wait_for_its_turn(chunk)
-
-    def _wait_for_its_turn(self, chunk: ActionChunk) -> None:
-        """One chunk is planned a period; where they come faster, the oldest that waits gives way."""
-        while True:
-            try:
-                return self._chunks.put_nowait(chunk)
-            except queue.Full:
-                with suppress(queue.Empty):
-                    self._tell(self._chunks.get_nowait(), self.now_ns(), "unused", "newer ones came before its turn")
+        oldest = self._chunks.put(chunk)
+        if oldest is not None:
+            self._tell(oldest, self.now_ns(), "unused", "newer ones came before its turn")
 
     def _tell(self, chunk: ActionChunk, now_ns: int, verdict: str, reason: str) -> None:
         told = {"stamp_ns": chunk.stamp_ns, "at_ns": now_ns, "verdict": verdict, "reason": reason}
@@ -303,11 +296,9 @@ class ControllerNode(ManagedNode):
         while not self._inbox.empty():
             self._inbox.get()(now_s)
         self._move(now_s)
-        try:
-            chunk = self._chunks.get_nowait()
-        except queue.Empty:
-            return
-        self._take(chunk)
+        chunk = self._chunks.take()
+        if chunk is not None:
+            self._take(chunk)
 
     def _move(self, now_s: float) -> None:
         now_ns = self.now_ns()
