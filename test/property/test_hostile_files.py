@@ -13,8 +13,23 @@ from action_images_ros.cell import Calibrated, Cell
 from action_images_ros.errors import ActionImagesError, ConfigError, ModelError
 from action_images_ros.model.config import ModelConfig
 from action_images_ros.model.wan.config import WanConfig
+from action_images_ros.recording.lerobot_import import load_map
 from action_images_ros.ros.paths import config_file
 
+MAP = """views:
+  left: {images: observation.images.left, camera_pose: left_extrinsics}
+  right:
+    images: observation.images.right
+    K: [600, 0, 319.5, 0, 600, 239.5, 0, 0, 1]
+    image_size: [640, 480]
+tool: observation.state[0:6]
+tool_form: xyz_rpy
+tool_T_tcp: [0, 0, 0.1034, 0, 0, 0, 1]
+gripper: observation.state[6]
+gripper_open: 1.0
+gripper_closed: 0.0
+success: is_episode_successful
+"""
 CELL = config_file("config/cell.yaml").read_text(encoding="utf-8")
 MODELS = [ModelConfig(), ModelConfig(denoiser="wan", image_size=(64, 64), action_size=(64, 64), ray_frame="first_view",
                                      wan=WanConfig(latent_channels=3))]
@@ -75,6 +90,21 @@ def test_cell_files_with_any_bytes(raw, at):
             Cell.load(path)
         except ActionImagesError as error:
             assert "\n" not in str(error) and str(path) in str(error)
+
+
+@files
+@given(data=st.data())
+def test_import_maps(data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "map.yaml")
+        path.write_text(lines_with(MAP, data.draw), encoding="utf-8")
+        try:
+            made = load_map(str(path))
+        except ConfigError as error:
+            assert "\n" not in str(error), error
+            assert re.match(r".*map\.yaml(:\d+: | is )|an import map needs", str(error)), error
+            return
+    assert made.views and all(v.images for v in made.views.values()) and len(made.tool_T_tcp) == 7
 
 
 def test_a_tag_that_names_code_does_not_run_it(tmp_path):
