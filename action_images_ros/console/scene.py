@@ -22,6 +22,7 @@ from .robot import UrdfRobot
 
 _FRUSTUM_M = 0.14
 _TUBE_M = 0.004
+_WIDEST_M = 0.12
 _VIEW_M = 1.15
 _GREEN, _RED, _GREY, _CYAN = (70, 200, 140), (235, 70, 70), (110, 118, 130), (80, 190, 255)
 _OPEN, _CLOSED, _DOUBT = (245, 245, 250), (255, 200, 40), (130, 130, 140)
@@ -87,7 +88,8 @@ class Scene:
 
     def show_chunk(self, chunk: ActionChunk) -> None:
         """The predicted path, early amber to late magenta, through its credible steps; at every step the region of two
-        standard deviations, white where the gripper is open, yellow where closed, grey where not credible."""
+        standard deviations, cut at _WIDEST_M, white where the gripper is open, yellow where closed, grey where not
+        credible."""
         sure = np.flatnonzero(chunk.credible)
         points = chunk.base_T_tcps[:, :3, 3]
         with self._server.atomic():
@@ -127,7 +129,7 @@ class Scene:
         radii, axes = ellipsoid(chunk.covariance[k][:3, :3])
         place = _place(make(axes, chunk.base_T_tcps[k][:3, 3]))
         handle.position, handle.wxyz = place.position, place.wxyz
-        handle.scale = tuple(float(r) for r in np.maximum(radii, 1.6 * _TUBE_M))
+        handle.scale = tuple(float(r) for r in np.clip(radii, 1.6 * _TUBE_M, _WIDEST_M))
         handle.color = _DOUBT if not chunk.credible[k] else _OPEN if chunk.openness[k] > 0.5 else _CLOSED
 
     def _place_ground(self, cell: Cell) -> None:

@@ -223,6 +223,8 @@ _FRAME = """<style>.mantine-Notifications-root{display:none!important}</style><s
 addEventListener("keydown",e=>{if(e.code==="Space"||e.code==="Escape"){e.preventDefault();
 parent.postMessage("stop","*")}},true);
 document.hasFocus=()=>true;
+const look=setInterval(()=>{if(document.body&&document.body.textContent.includes("Connected")){
+parent.postMessage("scene","*");clearInterval(look)}},200);
 const slow=location.search.includes("slow"),draw=requestAnimationFrame.bind(window),
 undraw=cancelAnimationFrame.bind(window);let last=0,late=0,drawn=0;
 requestAnimationFrame=f=>{const g=f2=>{const asked=performance.now();return draw(t=>{last=performance.now();
@@ -231,8 +233,8 @@ wait=last+(slow?Math.max(30,rest):30)-performance.now();
 return wait>0?-setTimeout(()=>g(f),wait):g(f)};
 cancelAnimationFrame=id=>id<0?clearTimeout(-id):undraw(id);
 </script>"""
-"""Put into the scene's page: keys that stop do so from there too; it connects again also while the
-mouse is elsewhere; 30 frames a second are enough, and where a processor has to draw them, it rests
+"""Put into the scene's page: keys that stop do so from there too; it says when it has connected, and connects again
+also while the mouse is elsewhere; 30 frames a second are enough, and where a processor has to draw them, it rests
 four times as long as each of them kept it busy, once the scene stands."""
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..types import ActionChunk
+from .facts import Event, Facts, Halt, Speed, Status
 from .timeline import ChunkRecord, Timeline, Verdict
 
-HISTORY = 20
-_EVENTS = 60
-_TRAIL = 400
 _STALE_NS = 5_000_000_000
 _PAST_S, _AHEAD_S = 12.0, 4.0
 CONTROL = "controller: control"
@@ -30,67 +26,6 @@ LEVELS = ("ok", "warn", "error", "stale")
 _HALTED = ("fault", "holding")
 
 
-@dataclass(frozen=True)
-class Status:
-    """One status of /diagnostics. level: 0 ok, 1 warning, 2 error, 3 stale; at_ns: when it arrived."""
-
-    name: str
-    level: int
-    message: str
-    hardware_id: str
-    values: Mapping[str, str]
-    at_ns: int
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Of the policy's motion, 1 = its own. settable: whether the controller lets it be changed while it runs."""
-
-    value: float | None = None
-    settable: bool = False
-    minimum: float = 0.01
-    maximum: float = 1.0
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of the page's log. kind: info, warn, error."""
-
-    at_ns: int
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Halt:
-    """Why the controller held or was in fault (`state`), what to do about it, and when that was last so."""
-
-    state: str
-    why: str
-    remedy: str
-    at_ns: int
-
-
-@dataclass
-class _Facts:
-    """What the state holds, guarded by its lock."""
-
-    statuses: dict[str, Status] = field(default_factory=dict)
-    instruction: str = ""
-    instructions: deque[str] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    events: deque[Event] = field(default_factory=lambda: deque(maxlen=_EVENTS))
-    chunk: ActionChunk | None = None
-    trail: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=_TRAIL))
-    controller: str = ""
-    last_halt: Halt | None = None
-    verdict: dict = field(default_factory=dict)
-    recorder: dict = field(default_factory=dict)
-    offers: tuple[str, ...] = ()
-    speed: Speed = Speed()
-    joints: tuple[float, ...] = ()
-    width_m: float | None = None
-
-
 class ConsoleState:
     """Written by the node's callbacks, read by the server and the scene, from any thread.
 
@@ -100,7 +35,7 @@ class ConsoleState:
     def __init__(self, cell_name: str, views: Sequence[str]) -> None:
         self._cell, self._views = cell_name, tuple(views)
         self._lock = threading.Lock()
-        self._facts, self._timeline = _Facts(), Timeline()
+        self._facts, self._timeline = Facts(), Timeline()
 
     # ---- what the graph says
 
@@ -150,6 +85,13 @@ class ConsoleState:
                 self._say(now_ns, "info", f"instruction: {text}")
             f.instruction = text
 
+    def on_control_source(self, source: str, now_ns: int) -> None:
+        """Who moves the arm, as recordings keep it: policy, human, teleoperation, expert, unknown."""
+        with self._lock:
+            if source != self._facts.source:
+                self._facts.source = source
+                self._say(now_ns, "info", f"in control: {source or 'unknown'}")
+
     def on_action_images(self, stamp_ns: int, now_ns: int) -> None:
         with self._lock:
             self._timeline.generated(stamp_ns, now_ns)
@@ -188,7 +130,7 @@ class ConsoleState:
             f.verdict = dict(verdict)
 
     def on_offers(self, names: Sequence[str]) -> None:
-        """What the graph offers beyond the controller: record, end_record, success, failure, next_scene."""
+        """What the graph offers beyond the controller: record, end_record, success, failure, discard, next_scene."""
         with self._lock:
             self._facts.offers = tuple(names)
 
@@ -241,6 +183,7 @@ class ConsoleState:
                 "controller": self._controller_view(control, now_ns),
                 "instruction": f.instruction,
                 "instructions": list(f.instructions),
+                "control_source": f.source,
                 "stages": self._stages(control),
                 "cameras": [self._camera(v) for v in self._views],
                 "skew_ms": _number(self._value("denoiser: sync", "skew_ms")),

@@ -22,11 +22,12 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from ..cell import Cell
 from ..console.access import TOKEN_FILE, Gate, is_local, read_token
+from ..console.facts import Status
 from ..console.pictures import Pictures
 from ..console.robot import UrdfRobot, installed_fr3
 from ..console.scene import Scene
 from ..console.server import ConsoleServer, ServerConfig
-from ..console.state import ConsoleState, Status
+from ..console.state import ConsoleState
 from ..console.timeline import Verdict
 from ..control import Fr3Kinematics
 from ..errors import ActionImagesError, ConfigError
@@ -110,6 +111,7 @@ class ConsoleNode(ManagedNode):
         self._inputs = [
             create(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.DIAGNOSTICS),
             create(String, "instruction", self._on_instruction, qos.LATCHED),
+            create(String, "control_source", self._on_control_source, qos.LATCHED),
             create(String, "controller_state", self._on_controller_state, qos.EVENTS),
             create(String, "recorder/state", self._on_recorder, qos.LATCHED),
             create(String, "sim_cell/verdict", self._on_cell_verdict, qos.LATCHED),
@@ -252,6 +254,9 @@ class ConsoleNode(ManagedNode):
 
     def _on_instruction(self, msg: String) -> None:
         self._state.on_instruction(msg.data, self.now_ns())
+
+    def _on_control_source(self, msg: String) -> None:
+        self._state.on_control_source(msg.data[:40], self.now_ns())
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         now_ns = self.now_ns()

@@ -106,7 +106,7 @@ INTERFACE = (
              "episode, then 8 numbers a thing on the table: for the demonstrator, never for a policy"),
     Endpoint("sim_cell/verdict", "std_msgs/msg/String", ("sim_cell",), (*_STEERING, "recorder"),
              "the simulated cell's own judgement, as JSON; latched"),
-    Endpoint("control_source", "std_msgs/msg/String", ("decoder", "recorder", OPERATOR), ("recorder",),
+    Endpoint("control_source", "std_msgs/msg/String", ("decoder", "recorder", *_STEERING), ("console", "recorder"),
              "who moves the arm: policy, human, expert, teleoperation, unknown; latched"),
     Endpoint("recorder/command", "std_msgs/msg/String", (OPERATOR,), ("recorder",),
              "start, stop, discard, success, failure, note and a text, control and who is in control"),

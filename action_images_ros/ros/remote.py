@@ -16,6 +16,8 @@ from . import qos
 _ANSWER_S = 3.0
 _SPEED = "speed_factor"
 _NEXT_SCENE = "sim_cell/reset_scene"
+_IN_CONTROL = ("policy", "human", "teleoperation")
+_HEARD = ("instruct", "in_control")  # noted when the graph's topic says them
 
 
 class Audience(Protocol):
@@ -35,6 +37,7 @@ class Remote:
     def __init__(self, node, audience: Audience, controller: str = "controller") -> None:
         self._node, self._audience = node, audience
         self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
+        self._source = node.create_publisher(String, "control_source", qos.LATCHED)
         self._enable = node.create_client(SetBool, "enable")
         names = ("stop", "reset", _NEXT_SCENE, *RECORDER.values())
         self._triggers = {name: node.create_client(Trigger, name) for name in names}
@@ -44,14 +47,16 @@ class Remote:
         self._settable, self._range, self._known = False, (0.01, 1.0), False
 
     def do(self, name: str, value: object = None) -> tuple[bool, str]:
-        """enable, disable, stop, reset, instruct (text), speed (number), record, end_record, success, failure,
-        next_scene.
+        """enable, disable, stop, reset, instruct (text), speed (number), record, end_record, success, failure, discard,
+        in_control (policy, human, teleoperation), next_scene.
 
         Done or not, and what the graph said. Waits for the answer; never call it from the node's executor.
         """
         ok, message = self._do(name, value)
         now_ns = self._node.get_clock().now().nanoseconds
-        self._audience.note("info" if ok else "error", f"{name}: {message or ('done' if ok else 'not done')}", now_ns)
+        if not ok or name not in _HEARD:
+            said = message or ("done" if ok else "not done")
+            self._audience.note("info" if ok else "error", f"{name}: {said}", now_ns)
         self._node.get_logger().info(f"operator: {name}: {message or ok}")
         return ok, message
 
@@ -68,6 +73,9 @@ class Remote:
             text = " ".join(value.split())[:400]
             self._instruction.publish(String(data=text))
             return True, text or "no instruction"
+        if name == "in_control" and value in _IN_CONTROL:
+            self._source.publish(String(data=str(value)))
+            return True, str(value)
         if name == "speed" and isinstance(value, (int, float)) and not isinstance(value, bool):
             return self._speed(float(value))
         return False, f"{name!r} is nothing that this console can do"
@@ -122,6 +130,7 @@ RECORDER = {
     "end_record": "recorder/stop",
     "success": "recorder/success",
     "failure": "recorder/failure",
+    "discard": "recorder/discard",
 }
 """What the console calls it -> service of the recorder (std_srvs/Trigger)."""
 

@@ -89,13 +89,27 @@ function answered(answer) {
   if (w) (answer.ok ? w.resolve(answer.message) : w.reject(new Error(answer.message)));
 }
 
-for (const button of document.querySelectorAll("[data-do]")) {
-  button.addEventListener("click", async () => {
-    button.classList.add("wait");
-    try { await send(button.dataset.do); } catch (error) { note(`${button.dataset.do}: ${error.message}`, "", "warn"); }
-    button.classList.remove("wait");
-    button.blur();
-  });
+async function press(button, what, value) {
+  button.classList.add("wait");
+  try { await send(what, value); } catch (error) { note(`${what}: ${error.message}`, "", "warn"); }
+  button.classList.remove("wait");
+  button.blur();
+}
+for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => press(button, button.dataset.do));
+for (const button of document.querySelectorAll("[data-who]")) button.addEventListener("click", () => press(button, "in_control", button.dataset.who));
+
+/* what deletes asks for a second click */
+let sureUntil = 0;
+$("discard").addEventListener("click", () => {
+  const sure = Date.now() < sureUntil;
+  sureUntil = sure ? 0 : Date.now() + 4000;
+  if (sure) press($("discard"), "discard");
+  showSure();
+});
+function showSure() {
+  const sure = Date.now() < sureUntil && !$("discard").disabled;
+  $("discard").textContent = sure ? "Delete?" : "Discard";
+  $("discard").classList.toggle("sure", sure);
 }
 
 async function instruct() {
@@ -214,6 +228,7 @@ function show(s) {
   $("instruction_now").textContent = s.instruction ? `“${s.instruction}”` : "no instruction yet";
   if (!$("instruction").value && s.instruction && document.activeElement !== $("instruction")) $("instruction").value = s.instruction;
   if (s.chunk.span_s) for (const span of document.querySelectorAll("figcaption .span")) span.textContent = `now to +${s.chunk.span_s} s`;
+  for (const button of document.querySelectorAll("[data-who]")) button.className = button.dataset.who === s.control_source ? "on" : "";
   showRecorder(s.recorder, s.offers);
   showSpeed(s.speed);
   showStages(s.stages);
@@ -243,6 +258,8 @@ function showRecorder(r, offers) {
   button.title = has("record") ? (r.directory || r.last || "") : "no recorder runs in this graph";
   $("success").disabled = !has("success") || !on;
   $("failure").disabled = !has("failure") || !on;
+  $("discard").disabled = !has("discard") || !on;
+  showSure();
   $("next_scene").hidden = !has("next_scene");
 }
 
@@ -339,7 +356,7 @@ function drawBars(s) {
   g.fillStyle = "#dfe3ea";
   g.fillRect(x(0), 0, 1.5, axis);
   const n = s.chunk_counts, c = s.chunk;
-  $("chunk_note").textContent = `${n.accepted} taken, ${n.refused} refused` + (c.steps ? ` · newest: ${c.credible} of ${c.steps} steps credible, ${c.reproj_rms_px} px rms, gripper ${c.gripper}${c.why ? ", " + c.why : ""}` : "");
+  $("chunk_note").textContent = $("chunk_note").title = `${n.accepted} taken, ${n.refused} refused` + (c.steps ? ` · newest: ${c.credible} of ${c.steps} steps credible, ${c.reproj_rms_px} px rms, gripper ${c.gripper}${c.why ? ", " + c.why : ""}` : "");
 }
 
 function drawChunk(g, c, x, y, h) {
@@ -383,9 +400,13 @@ if (SETTINGS.scene) {
   const host = other ? `${location.protocol}//${other}${location.port ? ":" + location.port : ""}/` : "";
   $("scene_frame").src = host + SETTINGS.scene + (drawnByProcessor() ? "&slow&fixedDpr=0.6" : "");
   window.addEventListener("message", (event) => {
-    if (event.source === $("scene_frame").contentWindow && event.data === "stop") stop();
+    if (event.source !== $("scene_frame").contentWindow) return;
+    if (event.data === "stop") stop();
+    if (event.data === "scene") $("scene").classList.remove("loading");
   });
+  $("scene_frame").addEventListener("load", () => setTimeout(() => $("scene").classList.remove("loading"), 20000));
 } else {
-  $("scene").firstElementChild.remove();
+  $("scene").classList.remove("loading");
+  $("scene_frame").remove();
 }
 connect();

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from action_images_ros.console.state import CONTROL, ConsoleState, Status
+from action_images_ros.console.facts import Status
+from action_images_ros.console.state import CONTROL, ConsoleState
 from action_images_ros.console.timeline import Verdict
 from action_images_ros.types import ActionChunk
 
@@ -94,6 +95,16 @@ def test_instructions_are_remembered_newest_first_and_only_once():
         s.on_instruction(text, 0)
     shown = s.snapshot(0)
     assert shown["instructions"] == ["reach the red ball", "reach the cyan ball"] and shown["instruction"] == ""
+
+
+def test_who_is_in_control_is_told_and_its_changes_are_in_the_log():
+    s = state()
+    assert s.snapshot(0)["control_source"] == ""
+    for source in ("policy", "human", "human", "policy"):
+        s.on_control_source(source, 0)
+    shown = s.snapshot(0)
+    assert shown["control_source"] == "policy"
+    assert [e["text"] for e in shown["events"]] == ["in control: policy", "in control: human", "in control: policy"]
 
 
 def test_the_trail_keeps_places_not_times_and_begins_anew_with_an_episode():
