@@ -25,6 +25,7 @@ from ..calibration import Correction, Intrinsics, Noise, Options
 from ..calibration.desk import CalibrationDesk
 from ..calibration.session import CalibrationSession
 from ..calibration.stillness import StillWatcher
+from ..calibration.turns import Capture, Turn, Turns
 from ..cell import Calibrated, Cell
 from ..control import Fr3Kinematics, Workspace
 from ..errors import CalibrationError, ConfigError, TransportError
@@ -44,7 +45,6 @@ from ..types import RobotState
 _ANSWER_S = 120.0
 _IDLE_S = 0.1
 _JOIN_S = 5.0
-_TRIES = 3
 _SEED = 0
 
 
@@ -57,7 +57,7 @@ class CalibratorParameters:
     wrist: str = parameter("", "cameras on the arm: NAME=TOPIC@SERIAL, commas between several")
     arm: str = parameter("fr3", "name or serial number of the arm, kept in the result")
     mode: str = parameter("guide", "who moves the arm: a person by hand, or the node", choices=("guide", "propose"))
-    capture: str = parameter("when_still", "when poses are taken", choices=("when_still", "on_request"))
+    capture: str = parameter("when_still", "when poses are taken", choices=tuple(c.value for c in Capture))
     poses: int = parameter(20, "poses to take", minimum=8, maximum=200)
     settle_s: float = parameter(0.6, "how long the arm must rest before a pose is taken", minimum=0.1, maximum=10.0)
     still_rad: float = parameter(0.003, "motion of a joint that ends a rest", minimum=1e-4, maximum=0.1)
@@ -106,8 +106,7 @@ class CalibratorNode(ManagedNode):
         self._jobs = Jobs(_ANSWER_S)
         self._ending, self._note = threading.Event(), ""
         self._desk: CalibrationDesk | None = None
-        self._tried_rest: int | None = 0
-        self._failures = 0
+        self._turns = Turns(Capture(p.capture), p.poses)
         self._told = ""
         self._state: tuple | None = None
         self._live = {v: self.create_publisher(Image, f"calibrator/live/{v}", qos.IMAGE_OUT) for v in self._cameras}
@@ -194,7 +193,8 @@ class CalibratorNode(ManagedNode):
         elif self._desk is None:
             response.message = "not ready: " + (self._missing() or "starting")
         else:
-            self._failures, self._motion.enabled = 0, True
+            self._turns.begin()
+            self._motion.enabled = True
             response.success, response.message = True, "driving slowly; calibrator/enable false stops it"
         return response
 
@@ -240,22 +240,19 @@ class CalibratorNode(ManagedNode):
 
     def _consider(self, found: MatchedSet) -> None:
         """Take a pose where this set shows a rest that has not been tried."""
-        rest_ns = self._still.rest_ns
-        driving = self._motion is not None and self._motion.busy
-        wanted = self.parameters.capture == "when_still" and (self._motion is None or self._motion.enabled)
-        if not wanted or driving or rest_ns in (None, self._tried_rest) or made(self._desk).result is not None:
+        motion = self._motion
+        if motion is not None and (motion.busy or not motion.enabled) or made(self._desk).result is not None:
             return
-        if self._still.shows_rest(min(found.stamps_ns)) and self._still.shows_rest(max(found.stamps_ns)):
-            self._tried_rest = rest_ns
+        if self._turns.at(self._still.rest_ns) is Turn.TAKE and all(map(self._still.shows_rest, found.stamps_ns)):
             self._say(self._take(found)[1])
 
     def _take(self, found: MatchedSet) -> tuple[bool, str]:
-        reading = self._still.reading
+        reading, rest_ns = self._still.reading, self._still.rest_ns
         if reading is None:
             return False, "not taken: the arm has just moved"
         images = {v: image_from_message(m).copy() for v, m in zip(self._sync.views, found.payloads)}
         taken = made(self._desk).take(images, reading, np.zeros(7), round(np.mean(found.stamps_ns)))
-        self._failures = 0 if taken.accepted else self._failures + 1
+        self._turns.tried(rest_ns, taken.accepted)
         desk = made(self._desk)
         text = f"pose {len(desk.session.samples)} of {desk.wanted}: seen by {', '.join(taken.sees)}"
         return taken.accepted, text if taken.accepted else f"not taken: {taken.reason}"
@@ -265,7 +262,6 @@ class CalibratorNode(ManagedNode):
         found = self._last
         if found is None or not all(self._still.shows_rest(t) for t in found.stamps_ns):
             raise CalibrationError(f"the arm has not rested for {self.parameters.settle_s:g} s in the newest pictures")
-        self._tried_rest = self._still.rest_ns
         accepted, text = self._take(found)
         if not accepted:
             raise CalibrationError(text)
@@ -289,15 +285,13 @@ class CalibratorNode(ManagedNode):
     def _next_motion(self) -> None:
         """In mode propose, when a rest has been tried: the next pose, or the end."""
         motion, desk = self._motion, made(self._desk)
-        if motion is None or not motion.enabled or motion.busy or self._still.rest_ns is None:
-            return
-        if self._still.rest_ns != self._tried_rest:
+        if motion is None or not motion.enabled or motion.busy or self._turns.at(self._still.rest_ns) is not Turn.GO_ON:
             return
         try:
             if desk.enough:
                 self._solve()
                 return
-            if len(desk.session.samples) + self._failures >= _TRIES * desk.wanted or self._failures >= desk.wanted:
+            if self._turns.in_vain(len(desk.session.samples)):
                 raise CalibrationError("too many poses told nothing new; put the boards better in view, then enable")
             proposal = desk.session.propose(made(self._newest)[0].q, self._rng)
         except CalibrationError as error:
