@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("viser")
+viser = pytest.importorskip("viser")
 trimesh = pytest.importorskip("trimesh")
 
 from scipy.spatial.transform import Rotation  # noqa: E402
@@ -120,6 +120,24 @@ def test_a_chunk_is_a_path_through_its_credible_steps_with_what_is_uncertain_abo
     scene.show_chunk(chunk(3, credible=(1,)))
     assert [step.visible for step in steps] == [True, True, True, False, False]
     assert not node(scene, "/prediction/path").visible
+
+
+def test_a_step_that_could_be_anywhere_does_not_hide_the_scene(scene):
+    wide = chunk()
+    scene.show_chunk(replace(wide, covariance=wide.covariance * 1e4))
+    assert max(node(scene, "/prediction/step 0").scale) == pytest.approx(0.12)
+
+
+def test_the_scene_is_lit_by_lamps_without_an_environment_map(monkeypatch):
+    """viser's page keeps a scene dark until such a map is decoded."""
+    maps: list[object] = []
+    monkeypatch.setattr(viser.SceneApi, "configure_environment_map", lambda self, hdri: maps.append(hdri))
+    scene = Scene(CELL, None)
+    try:
+        assert maps == [None]
+        assert node(scene, "/lamps/sky").intensity > 0 and node(scene, "/lamps/front").intensity > 0
+    finally:
+        scene.close()
 
 
 def test_the_executed_path_is_where_the_tcp_has_been_and_begins_anew(scene):
