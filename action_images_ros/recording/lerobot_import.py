@@ -7,6 +7,7 @@ camera_extrinsics.<view> is base_T_camera, angles are roll, pitch, yaw about fix
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -224,12 +225,12 @@ class LeRobotSource:
         keys = {view: v.images for view, v in self.map.views.items()}
         if info["codebase_version"] != "v3.0":
             rows = [json.loads(x) for x in (self.root / "meta/episodes.jsonl").read_text("utf-8").splitlines() if x]
-            row = next(r for r in rows if r["episode_index"] == index)
+            row = self._own(index, rows)
             at = {"episode_chunk": index // int(info["chunks_size"]), "episode_index": index}
             files = {v: (_inside(self.root, info["video_path"].format(video_key=k, **at)), 0) for v, k in keys.items()}
             return {"length": row["length"], "task": row["tasks"][0], "at": at, "videos": files}
         tables = (pq.read_table(p) for p in sorted(self.root.glob("meta/episodes/*/*.parquet")))
-        row = next(r for t in tables for r in t.to_pylist() if r["episode_index"] == index)
+        row = self._own(index, (r for t in tables for r in t.to_pylist()))
         at = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
         files = {}
         for view, key in keys.items():
@@ -237,6 +238,12 @@ class LeRobotSource:
             file = _inside(self.root, info["video_path"].format(video_key=key, **where))
             files[view] = file, round(row[f"videos/{key}/from_timestamp"] * self.fps)
         return {"length": row["length"], "task": row["tasks"][0], "at": at, "videos": files}
+
+    def _own(self, index: int, rows: Iterable[dict]) -> dict:
+        found = next((r for r in rows if r["episode_index"] == index), None)
+        if found is None:
+            raise DatasetError(f"{self.root}: meta/episodes says nothing about episode {index} of {len(self)}")
+        return found
 
 
 def _column(table, name: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """LeRobot data sets of others: both layouts, written here as the `lerobot` package lays them out."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from action_images_ros.cli import main
-from action_images_ros.geometry.se3 import so3_exp
+from action_images_ros.errors import ConfigError, DatasetError
+from action_images_ros.geometry.se3 import make as pose
+from action_images_ros.geometry.se3 import quat_from_matrix, so3_exp, so3_log
+from action_images_ros.recording.lerobot_import import DROID, ImportMap, LeRobotSource, PoseForm, load_map
 from action_images_ros.recording.lerobot_read import read_dataset
 from action_images_ros.recording.video import VideoWriter
 
@@ -150,3 +154,99 @@ gripper: observation.state.gripper_position[0]
     (tmp_path / "map.yaml").write_text(text.replace("cartesian_position", "cartesian"))
     assert main([*run[:2], "--out", str(tmp_path / "other"), "--map", str(tmp_path / "map.yaml")]) == 2
     assert "has no observation.state.cartesian" in capsys.readouterr().err
+
+
+FORMS = {
+    PoseForm.XYZ_RPY: tool,
+    PoseForm.XYZ_ROTVEC: lambda k: [*tool(k)[:3], *so3_log(rotation(tool(k)[3:]))],
+    PoseForm.XYZ_QUAT_XYZW: lambda k: [*tool(k)[:3], *quat_from_matrix(rotation(tool(k)[3:]))],
+    PoseForm.MATRIX: lambda k: pose(rotation(tool(k)[3:]), tool(k)[:3]).ravel().tolist(),
+}
+
+
+class Tables:
+    """A data set of version 2.1 without pictures, columns to be changed."""
+
+    def __init__(self, root) -> None:
+        self.root, self.data = root, table(0)
+        self.info = {
+            "codebase_version": "v2.1", "fps": FPS, "total_episodes": 1, "chunks_size": 1000,
+            "features": {f"observation.images.{v}": {"shape": [SIZE[1], SIZE[0], 3]} for v in VIEWS},
+            "data_path": "data.parquet", "video_path": "{video_key}.mp4",
+        }  # fmt: skip
+        self.rows = [{"episode_index": 0, "length": LENGTHS[0], "tasks": ["x"]}]
+
+    def column(self, name: str, values: list) -> None:
+        others = [c for c in self.data.column_names if c != name]
+        self.data = self.data.select(others).append_column(name, pa.array(values))
+
+    def read(self, by: ImportMap = DROID, index: int = 0):
+        (self.root / "meta").mkdir(exist_ok=True)
+        self.info["features"] |= {c: {} for c in self.data.column_names}
+        (self.root / "meta/info.json").write_text(json.dumps(self.info))
+        (self.root / "meta/episodes.jsonl").write_text("\n".join(map(json.dumps, self.rows)) + "\n")
+        pq.write_table(self.data, self.root / "data.parquet")
+        said = self.root / "calibrations.json"
+        return LeRobotSource(self.root, by, said if said.exists() else calibrations(self.root) and said).read(index)
+
+
+@pytest.mark.parametrize("form", PoseForm)
+def test_every_form_of_a_pose_means_the_same_motion(tmp_path, form):
+    tables = Tables(tmp_path)
+    tables.column("tool", [FORMS[form](k) for k in range(LENGTHS[0])])
+    found = tables.read(replace(DROID, tool="tool", tool_form=form)).base_T_tcps
+    np.testing.assert_allclose(found, [pose(rotation(tool(k)[3:]), tool(k)[:3]) for k in range(LENGTHS[0])], atol=1e-9)
+
+
+def moved(k: int) -> list[float]:
+    return [1.2 + 0.001 * k, 0, 0.6, -2, 0.1, 1.5]
+
+
+N = LENGTHS[0]
+EXTRINSICS = f"camera_extrinsics.{VIEWS[0]}"
+UNPLACED = replace(DROID, views={VIEWS[0]: replace(DROID.views[VIEWS[0]], camera_pose="")})
+
+
+@pytest.mark.parametrize(
+    ("change", "by", "says"),
+    [
+        (lambda t: t.column(EXTRINSICS, [moved(k) for k in range(N)]), DROID, f"{VIEWS[0]} of episode 0 moves; only"),
+        (lambda t: t.column(EXTRINSICS, [[0.0] * 6] * N), DROID, f"{VIEWS[0]} of episode 0 is not calibrated"),
+        (lambda t: None, UNPLACED, f"nothing says where view {VIEWS[0]} of episode 0 is"),
+        (lambda t: None, replace(DROID, tool=DROID.tool + "[0:5]"), "poses have 5 numbers; xyz_rpy has 6"),
+        (lambda t: t.info.update(codebase_version="v1.6"), DROID, "v1.6.*v2.0, v2.1, v3.0"),
+        (lambda t: t.rows.clear(), DROID, "says nothing about episode 0 of 1"),
+        (lambda t: t.rows[0].update(length=21), DROID, "episode 0 has 20 rows and length 21"),
+        (lambda t: t.rows[0].pop("tasks"), DROID, "episode 0: 'tasks'"),
+        (lambda t: t.info.update(data_path="../data.parquet"), DROID, "which is outside of it"),
+        (lambda t: (t.root / "calibrations.json").write_text("[1]"), DROID, "no readable calibrations file"),
+        (lambda t: (t.root / "calibrations.json").write_text("{"), DROID, "no readable calibrations file"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(tmp_path, change, by, says):
+    tables = Tables(tmp_path)
+    change(tables)
+    with pytest.raises(DatasetError, match=says):
+        tables.read(by)
+
+
+def test_a_directory_that_is_no_data_set_is_named(tmp_path):
+    with pytest.raises(DatasetError, match="info.json is not readable"):
+        LeRobotSource(tmp_path, DROID).read(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tool_form: euler\n", r"map.yaml:4.*'euler'; legal: xyz_rpy, xyz_rotvec"),
+        ("gripper_open: 1\ngripper_closed: 1\n", "open and closed differ"),
+        ("tool_T_tcp: [0, 0, 0.1]\n", "map.yaml:4.*7"),
+        ("speed: 3\n", "speed"),
+    ],
+)
+def test_a_wrong_map_names_line_and_what_is_legal(tmp_path, text, says):
+    (tmp_path / "map.yaml").write_text("views: {a: {images: x, distortion: [0.1, 0]}}\ntool: t\ngripper: g\n" + text)
+    with pytest.raises(ConfigError, match=says):
+        load_map(str(tmp_path / "map.yaml"))
+    with pytest.raises(ConfigError, match="nowhere.yaml is neither `droid` nor an import map"):
+        load_map(str(tmp_path / "nowhere.yaml"))
