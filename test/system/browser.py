@@ -104,6 +104,20 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1})
 
+    def drag(self, selector: str, share: float) -> None:
+        """A slider to a share of its width, from where its middle is."""
+        left, width, y = self.run(
+            f"(() => {{ const r = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+            " return [r.x, r.width, r.y + r.height / 2]; })()"
+        )
+        steps = (("mousePressed", 0.5), ("mouseMoved", share), ("mouseReleased", share))
+        for kind, at in steps:
+            x = left + 1 + at * (width - 2)
+            self._call(
+                "Input.dispatchMouseEvent",
+                {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1},
+            )
+
     def type(self, text: str) -> None:
         """Into what has the focus, then Enter."""
         self._call("Input.insertText", {"text": text})

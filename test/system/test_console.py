@@ -1,10 +1,12 @@
 """The operator's page in a real Chromium on a running graph: it shows, it instructs, and it stops, whatever hangs."""
 
+import json
 import os
 import signal
 import socket
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import browser
 import pytest
@@ -39,10 +41,11 @@ def graph(cell_file, model_directory, tmp_path_factory):
         node("console", cell_file, model=str(model_directory), port=page, stop_port=button, meshes="collision",
              scene_rate_hz=4.0),
         NodeSpec("stop_button", "stop_button", parameters={"port": button}),
+        node("recorder", cell_file, out=str(tmp_path_factory.mktemp("recordings"))),
     )  # fmt: skip
     with running_graph(cell_file, model_directory, tmp_path_factory.mktemp("log"), more) as parts:
         operator = parts[1]
-        for report in ("console: page", "stop_button: server"):
+        for report in ("console: page", "stop_button: server", "recorder: record"):
             operator.until(lambda r=report: operator.active(r), report, START_S)
         yield parts, page
 
@@ -78,6 +81,13 @@ def moving(parts, page):
     player.expert = None
 
 
+def heard_on(parts, topic: str) -> list[str]:
+    """What is said on a latched topic from now on, and was said last."""
+    heard: list[str] = []
+    parts[1].node.create_subscription(String, topic, lambda m: heard.append(m.data), qos.LATCHED)
+    return heard
+
+
 def stop_by_click(parts, page) -> None:
     """Press STOP as a person does; the arm comes to rest and stays there."""
     _, operator, watch, _, _ = parts
@@ -106,8 +116,7 @@ def test_the_page_shows_moving_pictures_of_every_camera_and_the_scene(graph, pag
 
 def test_an_instruction_typed_into_the_page_reaches_the_graph(graph, page):
     parts, _ = graph
-    heard: list[str] = []
-    parts[1].node.create_subscription(String, "instruction", lambda m: heard.append(m.data), qos.LATCHED)
+    heard = heard_on(parts, "instruction")
     field = "document.getElementById('instruction')"
     page.run(f"{field}.value = ''; {field}.focus()")
     page.run("document.getElementById('scene_frame').focus()")  # as a scene does when it has loaded
@@ -116,6 +125,75 @@ def test_an_instruction_typed_into_the_page_reaches_the_graph(graph, page):
     parts[1].until(lambda: "reach the cyan ball" in heard, "the instruction", 60.0)
     page.until("document.getElementById('instruction_now').textContent.includes('cyan')", "it on the page", 60,
                watching(parts))  # fmt: skip
+
+
+def test_an_earlier_instruction_is_offered_and_one_click_says_it_again(graph, page):
+    parts, _ = graph
+    heard = heard_on(parts, "instruction")
+    field = "document.getElementById('instruction')"
+    for text in ("reach the red ball", "reach the green ball"):
+        page.run(f"{field}.value = ''; {field}.focus()")
+        page.type(text)
+        page.until(f"document.getElementById('instruction_now').textContent.includes('{text}')", text, 60,
+                   watching(parts))  # fmt: skip
+    parts[1].until(lambda: heard[-1:] == ["reach the green ball"], "the newest instruction", 60.0)
+    page.run(f"{field}.blur(); {field}.focus()")
+    page.until("document.querySelector('#past:not([hidden]) li:nth-child(2)')?.textContent == 'reach the red ball'",
+               "the earlier instruction to be offered", 60, watching(parts))  # fmt: skip
+    page.click("#past li:nth-child(2)")
+    parts[1].until(lambda: heard[-1] == "reach the red ball", "the earlier instruction", 60.0)
+
+
+def test_the_slider_changes_the_speed_while_the_arm_moves(graph, page):
+    parts, _ = graph
+    operator = parts[1]
+
+    def told(key: str) -> float:
+        return operator.value("controller: control", key)
+
+    page.until("!document.getElementById('speed').disabled", "a slider that can be moved", 90, watching(parts))
+    with moving(parts, page):
+        page.drag("#speed", 0.3)
+        operator.until(lambda: 0.1 < told("speed_factor") < 0.5, "the controller's word", 60.0)
+        shown = f"document.getElementById('speed_value').textContent == '{told('speed_factor'):.2f}×'"
+        page.until(shown, "it on the page", 60, watching(parts))
+        stop_by_click(parts, page)
+    page.drag("#speed", 1.0)
+    operator.until(lambda: told("speed_factor") == 1.0, "the old speed", 60.0)
+
+
+def test_who_is_in_control_is_shown_and_said(graph, page):
+    parts, _ = graph
+    heard = heard_on(parts, "control_source")
+    parts[1].until(lambda: heard, "the decoder's word", 60.0)
+    for who in ("human", "policy"):
+        page.click(f'[data-who="{who}"]')
+        parts[1].until(lambda w=who: heard[-1] == w, f"{who} on control_source", 60.0)
+        page.until(f"document.querySelector('#who .on')?.dataset.who == '{who}'", f"{who} on the page", 60,
+                   watching(parts))  # fmt: skip
+
+
+def test_a_recording_is_thrown_away_by_a_second_click(graph, page):
+    parts, _ = graph
+    states = heard_on(parts, "recorder/state")
+
+    def recorder() -> dict:
+        return json.loads(states[-1]) if states else {}
+
+    page.until("!document.getElementById('record').disabled", "a recorder", 60, watching(parts))
+    page.click("#record")
+    parts[1].until(lambda: recorder().get("recording"), "a recording", 60.0)
+    directory = Path(recorder()["directory"])
+    page.until("!document.getElementById('discard').disabled", "the button", 60, watching(parts))
+    page.click("#discard")
+    page.until("document.getElementById('discard').textContent == 'Delete?'", "the question", 30, watching(parts))
+    assert recorder()["recording"] and directory.is_dir()
+    deadline_s = time.monotonic() + 60.0
+    while recorder()["recording"]:  # a slow browser may take longer than the question stands
+        assert time.monotonic() < deadline_s, "the second click deletes nothing"
+        page.click("#discard")
+        parts[1].spin_for(0.5)
+    parts[1].until(lambda: not directory.exists(), "the recording to be gone", 60.0)
 
 
 def test_stop_stops(graph, page):
