@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import TransportError
+from ..interrupts import deaf_children
 from ..ros.camera_load import Case, Heard, Sent, listen, publish
 from ..ros.dds import VARIABLES, use_profile
 
@@ -88,8 +89,9 @@ def measure(case: Case) -> dict:
     for k in range(case.listeners):
         workers.append(spawn.Process(target=listen, args=(case, k, pipes[1 + k][1]), daemon=True))
     try:
-        for worker in workers:
-            worker.start()
+        with deaf_children():
+            for worker in workers:
+                worker.start()
         for end, _ in pipes:
             _receive(end, _READY_S)
         pipes[0][0].send("go")

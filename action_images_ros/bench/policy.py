@@ -16,6 +16,7 @@ from ..engines import ENGINES, EngineOptions, Precision
 from ..engines.base import GRAPH_ENGINES
 from ..errors import ActionImagesError, EngineError, one_of
 from ..geometry.se3 import angle_between
+from ..interrupts import deaf_children
 from ..model.canvas import Mode
 from ..model.config import ModelConfig
 from ..ros.paths import config_file
@@ -87,7 +88,8 @@ def beside_control_loop(job: Job) -> tuple[Measured, list[float]]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_worker, args=(job, theirs), daemon=True)
-    process.start()
+    with deaf_children():
+        process.start()
     theirs.close()
     try:
         if ours.recv() != "ready":
@@ -98,6 +100,9 @@ def beside_control_loop(job: Job) -> tuple[Measured, list[float]]:
         process.join()
         raise EngineError(f"the process of {job.engine} died with exit status {process.exitcode}; "
                           "run it with `--engine torch` and report the versions") from None
+    except KeyboardInterrupt:
+        process.kill()
+        raise
     finally:
         process.join()
 

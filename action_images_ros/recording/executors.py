@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
 from ..errors import ConfigError, DatasetError
+from ..interrupts import deaf_children
 
 
 class Executor(Protocol):
@@ -32,8 +33,14 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(self._count, len(jobs)), context) as pool:
             try:
-                for done in as_completed([pool.submit(work, job) for job in jobs]):
+                with deaf_children():
+                    submitted = [pool.submit(work, job) for job in jobs]
+                for done in as_completed(submitted):
                     yield done.result()
+            except (KeyboardInterrupt, GeneratorExit):
+                for child in multiprocessing.active_children():
+                    child.terminate()  # leaving the pool waits for them
+                raise
             except BrokenProcessPool as e:
                 raise DatasetError("a process was ended from outside, perhaps for lack of memory; run the same command "
                                    "again, it goes on there") from e  # fmt: skip

@@ -27,6 +27,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ..errors import DatasetError, SimError
+from ..interrupts import deaf_children
 from .cameras import view_names
 from .cell import MAX_GRIPPER_WIDTH_M, SimCell, SimCellConfig
 from .episodes import episode_rng, sample_setting
@@ -287,7 +288,9 @@ def _run(directory: Path, config: CollectConfig, shards: list[int], workers: int
             yield shard, write_shard(directory, shard, collector, config)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(shards)), _start_worker, (directory, config)) as pool:
+    with deaf_children():
+        pool = context.Pool(min(workers, len(shards)), _start_worker, (directory, config))
+    with pool:
         yield from pool.imap_unordered(_work, shards)
         pool.close()
         pool.join()

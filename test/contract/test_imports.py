@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2] / PACKAGE
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 LEVELS = (
-    {"errors", "__version__"},
+    {"errors", "interrupts", "__version__"},
     {"geometry", "types", "yaml_tree", "cell", "cell_calibration", "camera_settings", "streams"},
     {"cameras", "codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures",
      "trajectory_csv"},
