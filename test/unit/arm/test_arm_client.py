@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ pytest.importorskip("pinocchio", reason="needed to serve the simulated cell: pip
 
 from action_images_ros.arm import ArmDriver, DriverConfig, Follower, Hand, Mode, Phase, Session  # noqa: E402
 from action_images_ros.arm.franky_client import within  # noqa: E402
+from action_images_ros.arm.hand import HandConfig  # noqa: E402
+from action_images_ros.arm.states import ArmState, remedy  # noqa: E402
+from action_images_ros.arm.strict_server import CARTESIAN_REFLEX  # noqa: E402
 from action_images_ros.control import FR3_LIMITS, LimitScales  # noqa: E402
 from action_images_ros.errors import ArmError, ConfigError, SimError  # noqa: E402
 from action_images_ros.sim import fci  # noqa: E402
@@ -136,6 +140,73 @@ def test_a_lost_arm_refuses_until_it_is_reset(served, driver):
     finally:
         driver.disconnect()
         again.close()
+
+
+def test_an_arm_in_error_is_stopped_until_it_is_clear_again(served, driver, monkeypatch):
+    """The error is one of the protocol's, sent by the server; what happens next is the real client's."""
+    kind, told = type(served.arm._robot), []
+    session = Session(driver, driver.read(), Follower(FR3_LIMITS.scaled(SCALES)), 0.1, lambda *what: told.append(what))
+    calm, errors = kind.state, [False] * 41
+    errors[CARTESIAN_REFLEX] = True
+    with monkeypatch.context() as struck:
+        struck.setattr(kind, "state", property(lambda robot: replace(calm.fget(robot), errors=tuple(errors))))
+        run_until(session, lambda: session.phase is Phase.STOPPED, "the stop")
+        assert "cartesian_reflex" in session.why and "clear the errors, then call franka_arm/reset" in session.why
+        with pytest.raises(ArmError, match="stopped: the arm stopped"):
+            session.command(np.array([1.0]), np.zeros((1, 7)), None, time.monotonic())
+        with pytest.raises(ArmError, match=r"still in mode idle \(cartesian_reflex\); clear the errors, then reset"):
+            session.reset()
+        assert session.phase is Phase.STOPPED and told[0][0] is Phase.STOPPED
+    assert session.reset() == "was stopped, is holding"
+    goal = served.cell.q + 0.05
+    session.command(np.array([1.0]), goal[None], None, time.monotonic())
+    assert session.phase is Phase.FOLLOWING
+    np.testing.assert_array_equal(session.goal, goal)
+    run_until(session, lambda: session.phase is Phase.HOLDING, "the end of the trajectory")
+
+
+def test_an_arm_that_vanishes_in_motion_is_lost(served, driver):
+    session = session_of(driver)
+    session.command(np.array([3.0]), (served.cell.q + 0.4)[None], None, time.monotonic())
+    run_until(session, lambda: np.abs(session.state.dq).max() > 0.05, "motion")
+    served.close()
+    run_until(session, lambda: session.phase is Phase.LOST, "the loss")
+    assert "see to network and robot, then call franka_arm/reset" in session.why
+    with pytest.raises(ArmError, match="not connected to the arm at 127.0.0.21; reset connects again"):
+        driver.read()
+
+
+@pytest.mark.parametrize("mode", [m for m in Mode if m not in (Mode.IDLE, Mode.MOVE)])
+def test_every_mode_in_which_the_arm_refuses_has_a_remedy(mode):
+    state = ArmState(np.zeros(7), np.zeros(7), np.zeros(7), 1.0, mode, ("joint_reflex",), 0.0)
+    assert not state.ready and state.trouble() == f"mode {mode.value} (joint_reflex)"
+    assert len(remedy(state)) > 20 and remedy(state) != "clear the errors"
+    assert remedy(replace(state, mode=Mode.IDLE)) == "clear the errors"
+    assert remedy(replace(state, mode=Mode.IDLE, errors=())) == ""
+
+
+def test_a_hand_that_vanishes_says_how_it_comes_back(served):
+    troubles = []
+    hand = Hand(ADDRESS, 10.0, on_trouble=troubles.append)
+    try:
+        served.close()
+        hand.move(0.02)
+        end_s = time.monotonic() + WAIT_S
+        while not hand.lost:
+            assert time.monotonic() < end_s, "the loss is not noticed"
+            time.sleep(0.02)
+        assert troubles and "franka_arm/reset connects again" in hand.trouble
+    finally:
+        hand.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [({"speed_mps": 0.0}, "speed_mps is 0.0; legal: more than 0, at most 0.2"), ({"force_n": 90.0}, "at most 70.0")],
+)
+def test_illegal_hands_are_refused(given, says):
+    with pytest.raises(ConfigError, match=says):
+        HandConfig(**given)
 
 
 def test_the_hand_goes_where_it_was_told_last(served):
