@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What one would pick instead: ACT and Diffusion Policy (lerobot) and the small model of this project, trained on the same
-# episodes for the same processor time, judged in the same simulated episodes with cameras of the training bins and others.
+# What one would pick instead: ACT and Diffusion Policy (lerobot) and the small model of this project, trained on the
+# same episodes for the same processor time, judged in the same simulated episodes with seen and unseen cameras.
 set -euo pipefail
 
 usage() {
@@ -15,7 +15,7 @@ usage: bench/baselines.sh [--tiny] [--data DIR] [--validation DIR] [--out DIR] [
   --env DIR         the environment with lerobot in it (default OUT/env); 2 GB
   --episodes N      of the training shards, for all three (4000)
   --minutes M       of processor time, all threads together, for each of the three (20); a larger M trains on
-  --judged N        episodes a policy and column (50)
+  --judged N        episodes a policy and column (50); first chunks are judged in 200 others
   STEP              of: env data act diffusion ours judge table (all, in this order)
 
   ACTION_IMAGES_PYTHON       the Python to make the environment with (python3; 3.10 to 3.13)
@@ -25,11 +25,12 @@ TEXT
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 HERE="$ROOT/bench/baselines"
-OUT="$ROOT/runs/baselines" DATA="" VALIDATION="" VENV="" EPISODES=4000 COLLECT=12000 MINUTES=20 JUDGED=50 TIMEOUT=20
+OUT="$ROOT/runs/baselines" DATA="" VALIDATION="" VENV=""
+EPISODES=4000 COLLECT=12000 MINUTES=20 JUDGED=50 TIMEOUT=20 WINDOWS=200
 STEPS=()
 while [ $# -gt 0 ]; do
     case "$1" in
-        --tiny) EPISODES=20 COLLECT=20 MINUTES=0.2 JUDGED=2 TIMEOUT=2 ;;
+        --tiny) EPISODES=20 COLLECT=20 MINUTES=0.2 JUDGED=2 TIMEOUT=2 WINDOWS=8 ;;
         --data) DATA="${2:?--data needs a folder}"; shift ;;
         --validation) VALIDATION="${2:?--validation needs a folder}"; shift ;;
         --out) OUT="${2:?--out needs a folder}"; shift ;;
@@ -68,7 +69,7 @@ make_env() {
     pip -e "${ROOT}[deploy]"
     pip --no-deps "franky-sim>=1.0.4" "imageio-ffmpeg>=0.5"
     pip -r "$HERE/requirements.txt"
-    pip --no-deps "${index[@]}" "torchvision==0.28.0+cpu" || pip --no-deps "torchvision==0.28.0"
+    pip --no-deps "${index[@]}" "torchvision==0.28.0+cpu" 2>/dev/null || pip --no-deps "torchvision==0.28.0"
     pip --no-deps "lerobot==0.4.4"
     python -c 'import policies' # ACT and Diffusion Policy can be imported
     touch "$VENV/ready"
@@ -79,35 +80,38 @@ make_data() {
         cli sim collect --task reach_target --episodes "$COLLECT" --split train --seed 1 --out "$DATA"
     fi
     if [ ! -f "$VALIDATION/meta.json" ]; then
-        cli sim collect --task reach_target --episodes 64 --split test --seed 2 --out "$VALIDATION"
+        cli sim collect --task reach_target --episodes 200 --split test --seed 2 --out "$VALIDATION"
     fi
 }
 
 train_lerobot() {
-    python "$HERE/train.py" --policy "$1" --data "$DATA" --validation "$VALIDATION" --episodes "$EPISODES" \
-        --minutes "$MINUTES" --out "$OUT/$1"
+    python "$HERE/train.py" --policy "$1" --data "$DATA" --episodes "$EPISODES" --minutes "$MINUTES" --out "$OUT/$1"
 }
 
 train_ours() {
     local more=()
-    [ ! -f "$OUT/ours/trained.json" ] || return 0
     [ ! -f "$OUT/ours/resume/state.json" ] || more=(--resume)
     cli train --data "$DATA" --episodes "$EPISODES" --clock processor --minutes "$MINUTES" --samples 100000000 \
         --threads 1 --every 500 --mode-mix policy=1 --average-decay 0.99 --out "$OUT/ours" "${more[@]}"
-    python "$HERE/held_out.py" "$OUT/ours" "$VALIDATION" "$EPISODES"
 }
 
 judge_all() {
-    local name cameras what
+    local name cameras what weights last
+    # the last shard: episodes of the training bins that were not trained on
+    last="$(find "$(realpath "$DATA")" -name 'shard_*.safetensors' | sort | tail -1)"
+    mkdir -p "$OUT/unused_train"
+    ln -sfn "$last" "$OUT/unused_train/shard_00000.safetensors"
     for name in act diffusion ours shipped; do
         case "$name" in
-            ours) what=(--model "$OUT/ours") ;;
-            shipped) what=(--model "$ROOT/models/reach") ;;
-            *) what=(--checkpoint "$OUT/$name/checkpoint.pt") ;;
+            ours) what=(--model "$OUT/ours") weights="$OUT/ours/model.safetensors" ;;
+            shipped) what=(--model "$ROOT/models/reach") weights="$ROOT/models/reach/model.safetensors" ;;
+            *) weights="$OUT/$name/checkpoint.pt" what=(--checkpoint "$OUT/$name/checkpoint.pt") ;;
         esac
+        [ "$OUT/${name}_chunks.json" -nt "$weights" ] || python "$HERE/held_out.py" "${what[@]}" --windows "$WINDOWS" \
+            --set train "$OUT/unused_train" --set test "$VALIDATION" --out "$OUT/${name}_chunks.json"
         for cameras in train test; do
-            [ -f "$OUT/${name}_$cameras.json" ] || python "$HERE/judge.py" "${what[@]}" --cameras "$cameras" \
-                --episodes "$JUDGED" --timeout "$TIMEOUT" --out "$OUT/${name}_$cameras.json"
+            [ "$OUT/${name}_$cameras.json" -nt "$weights" ] || python "$HERE/judge.py" "${what[@]}" \
+                --cameras "$cameras" --episodes "$JUDGED" --timeout "$TIMEOUT" --out "$OUT/${name}_$cameras.json"
         done
     done
 }
@@ -119,8 +123,7 @@ for step in "${STEPS[@]}"; do
         data) make_data ;;
         ours) train_ours ;;
         judge) judge_all ;;
-        table) python "$HERE/table.py" "$OUT" act="$OUT/act/trained.json" diffusion="$OUT/diffusion/trained.json" \
-            ours="$OUT/ours/trained.json" shipped= ;;
+        table) python "$HERE/table.py" "$OUT" ;;
         *) train_lerobot "$step" ;;
     esac
 done

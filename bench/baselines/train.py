@@ -12,13 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from batches import Windows
-from policies import NAMES, LerobotPolicy, build, processors
-
-from action_images_ros.training.validate import first_windows
+from policies import NAMES, build, processors
 
 _CLIP, _SAVE_S, _PRINT_S = 10.0, 60.0, 10.0
 LEARNING_RATES = {"act": 2e-4, "diffusion": 3e-4}  # lerobot's 1e-5 and 1e-4 are for runs a hundred times as long
-_HIT_M, _WINDOWS = 0.03, 64
 
 
 class Run:
@@ -84,23 +81,10 @@ class Run:
         self.loss = value if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * value
 
 
-def held_out(run: Run, windows: Windows) -> dict[str, float]:
-    """Of the averaged weights, at the beginnings of held-out episodes: median error over the chunk and at its last
-    step (mm), share of last steps within 30 mm."""
-    policy = build(run.args.policy)
-    policy.load_state_dict(run.average)
-    batch = windows.of(first_windows(windows.source, _WINDOWS))
-    made = LerobotPolicy(run.args.policy, policy, run.statistics).actions(batch)
-    error = np.linalg.norm(made[..., :3] - batch["action"].numpy()[..., :3], axis=-1)
-    return {"val_mm": float(np.median(error) * 1e3), "val_first_mm": float(np.median(error[:, -1]) * 1e3),
-            "val_first_hit": float((error[:, -1] < _HIT_M).mean())}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", choices=NAMES, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--validation", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--episodes", type=int)
     parser.add_argument("--minutes", type=float, default=20.0, help="of processor time, all threads together")
@@ -122,8 +106,6 @@ def main() -> None:
     row = {"policy": args.policy, "samples": run.samples, "processor_s": round(run.spent_s, 1), "loss": run.loss,
            "learning_rate": args.learning_rate, "batch_size": args.batch_size, "episodes": args.episodes,
            "parameters": sum(p.numel() for p in run.policy.parameters())}
-    if args.validation:
-        row |= held_out(run, Windows(args.validation, _WINDOWS))
     (args.out / "trained.json").write_text(json.dumps(row, indent=1) + "\n")
     print(json.dumps(row))
 
