@@ -18,6 +18,7 @@ from ..policy import ActionImagePolicy
 from ..ros.paths import config_file
 from ..sim.cameras import view_names
 from ..sim.evaluation import Column, EvalConfig, evaluate
+from ..sim.rollout import RolloutConfig
 from ..sim.split import Split
 from ..training.data import load_episodes
 from ..types import SyncedFrames
@@ -134,7 +135,8 @@ def chunk_errors(policy: ActionImagePolicy, seen: list[Window], seed: int) -> di
 
 
 def closed_loop(policy: ActionImagePolicy, args: argparse.Namespace) -> dict[str, object]:
-    config = EvalConfig(args.task, args.episodes, args.seed, Split.TEST, columns=(Column.CLOSED_LOOP,))
+    config = EvalConfig(args.task, args.episodes, args.seed, Split.TEST, columns=(Column.CLOSED_LOOP,),
+                        rollout=RolloutConfig(committed_steps=policy.config.continued_steps))
     (report,) = evaluate(policy, policy.config, config)
     return {"successes": report.successes, "n": report.n, "wilson_95": [round(x, 4) for x in report.interval]}
 

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ..ros.paths import config_file
@@ -26,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="draw the cameras from this split, where the scenes keep --split")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--action-steps", type=int, default=2, help="steps of a chunk executed before looking again")
-    parser.add_argument("--committed-steps", type=int, default=0,
-                        help="further steps that the next chunk is told to continue (%(default)s)")
+    parser.add_argument("--committed-steps", type=int,
+                        help="further steps that the next chunk is told to continue (the model's continued_steps)")
     parser.add_argument("--timeout", type=float, default=20.0, help="simulation seconds an episode")
     parser.add_argument("--columns", nargs="+", metavar="COLUMN", default=None,
                         help="of closed_loop open_loop wrong_instruction replay; default all")
@@ -89,7 +90,7 @@ def _config(args: argparse.Namespace):
         one_of("column", name, [c.value for c in Column], SimError)
     cameras = {v.name: v.camera for v in Cell.load(args.cell).views} if args.cell else None
     return EvalConfig(args.task, args.episodes, args.seed, Split.parse(args.split),
-                      rollout=RolloutConfig(n_action_steps=args.action_steps, committed_steps=args.committed_steps,
+                      rollout=RolloutConfig(n_action_steps=args.action_steps, committed_steps=args.committed_steps or 0,
                                             timeout_s=args.timeout),
                       columns=tuple(Column(name) for name in names), cameras=cameras,
                       camera_split=Split.parse(args.camera_split) if args.camera_split else None)
@@ -102,6 +103,8 @@ def _evaluate(args: argparse.Namespace, model: Path, config, out: Path | None) -
     from ..sim.video import VideoObserver
 
     policy = ActionImagePolicy.from_pretrained(model, engine=args.engine)
+    if args.committed_steps is None:
+        config = replace(config, rollout=replace(config.rollout, committed_steps=policy.config.continued_steps))
     if args.cell:
         cell = Cell.load(args.cell)
         policy.config.data.require(cell.view_names, cell.arm.base_frame, cell.arm.tcp_frame)
@@ -124,10 +127,12 @@ def _evaluate(args: argparse.Namespace, model: Path, config, out: Path | None) -
 
     began = time.monotonic()
     reports = evaluate(policy, policy.config, config, on_episode, watchers)
-    return _as_dict(args, model, policy.engine, reports, outcomes, time.monotonic() - began)
+    wall_s = time.monotonic() - began
+    return _as_dict(args, model, policy.engine, config.rollout.committed_steps, reports, outcomes, wall_s)
 
 
-def _as_dict(args: argparse.Namespace, model: Path, engine: str, reports, outcomes, wall_s: float) -> dict:
+def _as_dict(args: argparse.Namespace, model: Path, engine: str, committed_steps: int, reports, outcomes,
+             wall_s: float) -> dict:
     columns = {r.column.value: {"successes": r.successes, "n": r.n, "rate": r.successes / r.n,
                                 "wilson_95": [round(v, 4) for v in r.interval],
                                 "median_final_distance_m": r.median_final_distance_m,
@@ -142,7 +147,7 @@ def _as_dict(args: argparse.Namespace, model: Path, engine: str, reports, outcom
     return {"model": str(model), "engine": engine, "task": args.task, "split": args.split,
             "camera_split": args.camera_split or args.split, "seed": args.seed,
             "cell": str(args.cell) if args.cell else "",
-            "action_steps": args.action_steps, "committed_steps": args.committed_steps,
+            "action_steps": args.action_steps, "committed_steps": committed_steps,
             "timeout_s": args.timeout, "wall_s": round(wall_s, 1),
             "columns": columns, "episodes": episodes}
 

@@ -263,8 +263,9 @@ class Controller:
         self._begin_at(command.q, now_s)
         self._take_up.begin()
 
-    def committed(self, now_ns: int, horizon_s: float) -> ActionChunk | None:
-        """What will be executed from now for at least horizon_s, as targets one action step apart; None unless RUNNING.
+    def committed(self, now_ns: int, horizon_s: float, least_steps: int = 0) -> ActionChunk | None:
+        """What will be executed from now for at least horizon_s and least_steps, as targets one action step apart; None
+        unless RUNNING.
 
         Index 0 is the present command; the last index is the first at or after the horizon, so that a chunk which
         continues these agrees with the present plan wherever it takes over. dt_s is real time: an action step, which
@@ -274,7 +275,7 @@ class Controller:
             return None
         plan, start, speed = self._player.plan, self._player.path_s, self._player.full_rate
         assert plan is not None, "running means playing one"
-        steps = 1 + int(np.ceil(horizon_s * speed / self._chunk_dt_s - 1e-6))
+        steps = 1 + max(int(np.ceil(horizon_s * speed / self._chunk_dt_s - 1e-6)), least_steps)
         times = start + self._chunk_dt_s * np.arange(steps)
         return ActionChunk.from_poses(plan.poses.sample(times), plan.poses.openness_at(times), now_ns,
                                       self._chunk_dt_s / speed)

@@ -106,7 +106,8 @@ class ModelConfig:
     dt_s: spacing of action steps. image_size, action_size: (width, height) px of the square camera images that the
     model sees and of the action images that it makes. modes: what it was trained for. ray_frame: that of the camera
     rays. conv_canvas, wan: sizes of the one that `denoiser` names. decode: what of its own images is credible
-    enough to act on. data: what the training data was made with.
+    enough to act on. data: what the training data was made with. continued_steps: action steps of a plan that the next
+    chunk is given as known however soon it comes, so that a plan of several stages is not thrown over half way.
 
     Raises ModelError where values do not fit each other.
     """
@@ -127,6 +128,7 @@ class ModelConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     data: DataContract = field(default_factory=DataContract)
+    continued_steps: int = 0
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -142,6 +144,11 @@ class ModelConfig:
             raise ModelError(
                 f"views {self.views} (>= 2), chunk_size {self.chunk_size} (>= 2) and dt_s {self.dt_s} (> 0) "
                 "must make a chunk that can be triangulated and executed"
+            )
+        if not 0 <= self.continued_steps <= self.chunk_size - 2:
+            raise ModelError(
+                f"continued_steps is {self.continued_steps}; legal: 0 to {self.chunk_size - 2}, so that a chunk of "
+                f"{self.chunk_size} steps adds something to what it continues"
             )
         if self.data.views and len(self.data.views) != self.views:
             raise ModelError(f"views is {self.views}, but data.views names {', '.join(self.data.views)}")

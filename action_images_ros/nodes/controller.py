@@ -94,6 +94,10 @@ class ControllerParameters:
         2.0, "`committed` tells what is executed until the next chunk can come, at most so far; 0: nothing",
         minimum=0.0, maximum=20.0,
     )
+    continued_steps: int = parameter(
+        0, "and at least so many action steps, however soon it can come: what the model asks for in its config.json",
+        minimum=0, maximum=64,
+    )
     chunks: ChunkRules = ChunkRules()
     watchdog: WatchdogConfig = WatchdogConfig()
     gripper: GripperConfig = GripperConfig()
@@ -319,14 +323,16 @@ class ControllerNode(ManagedNode):
                 self.get_logger().info(f"{before.value} -> {out.state.value}" + (f": {out.fault}" if out.fault else ""))
 
     def _publish_committed(self) -> None:
-        """Until the next chunk can arrive, by the latency measured so far."""
-        latency = self._controller.latency
-        horizon_s = min(self.parameters.committed_horizon_s, latency.p95_s)
-        if not horizon_s:
+        """Until the next chunk can arrive, by the latency measured so far, or longer where the model asks for it."""
+        p, latency = self.parameters, self._controller.latency
+        horizon_s = min(p.committed_horizon_s, latency.p95_s)
+        if not horizon_s and not p.continued_steps:
             return
-        self._inbox.put(
-            lambda now_s: setattr(self, "_committed_chunk", self._controller.committed(self.now_ns(), horizon_s))
-        )
+
+        def ask(_: float) -> None:
+            self._committed_chunk = self._controller.committed(self.now_ns(), horizon_s, p.continued_steps)
+
+        self._inbox.put(ask)
         chunk, self._committed_chunk = self._committed_chunk, None
         if chunk is not None and len(chunk) > 1:
             self._committed.publish(chunk_message(chunk, self._names.base_frame))

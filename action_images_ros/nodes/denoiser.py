@@ -68,7 +68,8 @@ class DenoiserParameters:
     instruction: str = parameter("", "instruction to start with; empty: wait for the topic")
     max_rate_hz: float = parameter(0.0, "most chunks a second; 0: one after the other", minimum=0.0, maximum=50.0)
     committed_steps: int = parameter(
-        2, "most action steps that a chunk takes over from what the controller has committed to", minimum=0, maximum=64
+        2, "most action steps that a chunk takes over from what the controller has committed to; or as many as the "
+        "model's continued_steps (config.json)", minimum=0, maximum=64,
     )
     max_failures: int = parameter(3, "failed chunks in a row that end the node; 0: no limit", minimum=0, maximum=1000)
     nice: int = parameter(5, "niceness of the inference, so that the control loop goes first", minimum=0, maximum=19)
@@ -312,8 +313,9 @@ class DenoiserNode(ManagedNode):
 
     def _committed_at(self, stamp_ns: int) -> ActionChunk | None:
         """Targets k dt after the stamp, k = 1..., that the controller will execute in any case."""
-        known, most = self._committed, self.parameters.committed_steps
-        return None if known is None else committed_ahead(known, stamp_ns, self._policy.config.dt_s, most)
+        known, model = self._committed, self._policy.config
+        most = max(self.parameters.committed_steps, model.continued_steps)
+        return None if known is None else committed_ahead(known, stamp_ns, model.dt_s, most)
 
     def _publish(self, made: ActionImages, video: np.ndarray | None) -> None:
         self._action_images.publish(image_message(tile_actions(made.images), "rgb8", made.stamp_ns, "action_images"))

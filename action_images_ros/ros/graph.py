@@ -37,7 +37,7 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     cell = policy_cell(cell_path)
     common = {"cell": str(cell_path), "autostart": values["autostart"] == "true"}
     model = str(config_file(values["model"]))
-    ModelConfig.load(Path(model))  # told now, not by a node in a minute
+    config = ModelConfig.load(Path(model))  # also tells now what is wrong with it, not by a node in a minute
     policy = {"model": model, "engine": values["engine"], "instruction": values["instruction"]}
     nodes = [
         our_node("denoiser", common | policy),
@@ -49,6 +49,7 @@ def policy_graph(given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
                 "command_interface": values["command_interface"],
                 "gripper_interface": values["gripper_interface"],
                 "speed_factor": number("speed_factor", values["speed_factor"], float),
+                "continued_steps": config.continued_steps,
             },
         ),
         *static_transforms(cell),

@@ -453,6 +453,7 @@ def test_committed_covers_less_of_the_chunk_at_low_speed_and_nothing_at_rest():
     made = running(0.6, speed_factor=0.25)
     assert len(made.controller.committed(made.now_ns, 0.9)) == 2
     assert len(made.controller.committed(made.now_ns, 3.3)) == 4
+    assert len(made.controller.committed(made.now_ns, 0.9, least_steps=5)) == 6
     made.controller.stop(made.now_s)
     assert made.controller.committed(made.now_ns, 0.9) is None
 

@@ -56,6 +56,7 @@ def test_what_is_stored_comes_back_and_holds_one_denoiser(tmp_path, config):
     (FULL_SIZE, {"image_size": (528, 528), "action_size": (528, 528)}, "must be a multiple of 32"),
     (FULL_SIZE, {"ray_frame": "base"}, "set it to 'first_view'"),
     (FULL_SIZE, {"frame_codec": "pixels"}, "latent_channels is 48; plain pixels have 3"),
+    (ModelConfig(), {"continued_steps": 8}, "continued_steps is 8; legal: 0 to 7"),
     (FULL_SIZE, {"denoiser": "unet"}, "legal: conv_canvas, wan"),
 ])
 def test_values_that_do_not_fit_each_other_are_named(base, change, message):

@@ -62,6 +62,16 @@ def test_the_policy_graph_is_denoiser_decoder_controller_and_one_transform_a_vie
     assert [n.name for n in sim_graph({})] == ["sim_cell"]
 
 
+def test_the_controller_tells_as_much_of_its_plan_as_the_model_continues(tmp_path):
+    ModelConfig(continued_steps=4).save(tmp_path)
+
+    def told(**given: str) -> object:
+        (controller,) = (n for n in policy_graph(given) if n.name == "controller")
+        return controller.parameters["continued_steps"]
+
+    assert told() == 0 and told(model=str(tmp_path)) == 4
+
+
 DRIVEN = """    driver: {exposure_us: 8000, gain: 32, white_balance_k: 4600, depth: aligned, sync: master}
     serial: "012345678901"
 """
