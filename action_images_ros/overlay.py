@@ -36,7 +36,8 @@ def draw_chunk(
         return out
     scale = max(1, round(min(camera.image_size) / 240))
     uv = camera.project(encoding.base_points(chunk.base_T_tcps))
-    tcp = uv[:, 0]
+    points = _fixed(uv)
+    tcp = [p[0] for p in points]
     sure = np.flatnonzero(chunk.credible)
     for a, b in zip(sure[:-1], sure[1:]):
         bright = 0.35 + 0.65 * b / max(len(chunk) - 1, 1)
@@ -46,25 +47,29 @@ def draw_chunk(
         _dot(out, tcp[k], colour, 2 * scale)
     if len(sure):
         for axis in (1, 2):
-            _line(out, tcp[sure[-1]], uv[sure[-1], axis], _RGB[axis], 2 * scale)
+            _line(out, tcp[sure[-1]], points[sure[-1]][axis], _RGB[axis], 2 * scale)
         _dot(out, tcp[sure[-1]], _RGB[0], 3 * scale)
     return out
 
 
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    """OpenCV's fixed-point coordinates: sub-pixel drawing."""
-    x, y = np.rint(np.clip(point, -1e4, 1e4) * 2**_SHIFT).astype(int)
-    return int(x), int(y)
+_Point = tuple[int, int]
 
 
-def _line(image: np.ndarray, a: np.ndarray, b: np.ndarray, colour: tuple[int, ...], width: int) -> None:
-    if np.all(np.isfinite([a, b])):
-        cv2.line(image, _fixed(a), _fixed(b), colour, width, cv2.LINE_AA, _SHIFT)
+def _fixed(uv: np.ndarray) -> list[list[_Point | None]]:
+    """OpenCV's fixed-point coordinates of points (T, P, 2), for sub-pixel drawing; None where a point is not finite."""
+    seen = np.isfinite(uv).all(axis=-1)
+    whole = np.rint(np.clip(np.where(seen[..., None], uv, 0.0), -1e4, 1e4) * 2**_SHIFT).astype(int).tolist()
+    return [[(x, y) if s else None for (x, y), s in zip(row, flags)] for row, flags in zip(whole, seen.tolist())]
 
 
-def _dot(image: np.ndarray, at: np.ndarray, colour: tuple[int, ...], radius: int) -> None:
-    if np.all(np.isfinite(at)):
-        cv2.circle(image, _fixed(at), radius << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
+def _line(image: np.ndarray, a: _Point | None, b: _Point | None, colour: tuple[int, ...], width: int) -> None:
+    if a is not None and b is not None:
+        cv2.line(image, a, b, colour, width, cv2.LINE_AA, _SHIFT)
+
+
+def _dot(image: np.ndarray, at: _Point | None, colour: tuple[int, ...], radius: int) -> None:
+    if at is not None:
+        cv2.circle(image, at, radius << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
 
 
 def enlarged(image: np.ndarray, height: int) -> np.ndarray:

@@ -76,7 +76,8 @@ class Pictures:
             return [j for key, j in self._jpegs.items() if j.number > numbers.get(key, 0)]
 
     def _keep(self, kind: str, view: str, image: np.ndarray) -> None:
-        ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self._quality])
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        ok, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
         if not ok:
             raise EncodingError(f"view {view}: a {kind} picture of {image.shape} could not be encoded")
         with self._lock:

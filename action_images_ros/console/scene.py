@@ -23,6 +23,7 @@ from .robot import UrdfRobot
 _FRUSTUM_M = 0.14
 _TUBE_M = 0.004
 _WIDEST_M = 0.12
+_STILL = 1e-4  # m, and sine of an angle
 _VIEW_M = 1.15
 _GREEN, _RED, _GREY, _CYAN = (70, 200, 140), (235, 70, 70), (110, 118, 130), (80, 190, 255)
 _OPEN, _CLOSED, _DOUBT = (245, 245, 250), (255, 200, 40), (130, 130, 140)
@@ -48,6 +49,7 @@ class Scene:
         self._place_ground(cell)
         self._frusta = {v.name: self._add_frustum(v.name, v.camera) for v in cell.views}
         self._links = self._add_robot()
+        self._placed = np.full((len(self._links), 4, 4), np.nan)
         self._steps: list = []
         # what viser handed out for them, once drawn
         self._tube: Any = None
@@ -63,13 +65,17 @@ class Scene:
 
     def show_arm(self, positions: Mapping[str, float]) -> None:
         """positions: rad and m by joint name."""
-        if self._robot is None:
+        if self._robot is None or not self._links:
             return
+        placed = self._robot.place(positions)
+        T = np.stack([placed[link] for link in self._links])
+        moved = ~(np.abs(T - self._placed).max(axis=(1, 2)) < _STILL)
+        self._placed[moved] = T[moved]
+        wxyz = np.roll(quat_from_matrix(T[:, :3, :3]), 1, axis=1)
         with self._server.atomic():
-            for link, T in self._robot.place(positions).items():
-                if link in self._links:
-                    place = _place(T)
-                    self._links[link].wxyz, self._links[link].position = place.wxyz, place.position
+            for k, link in enumerate(self._links.values()):
+                if moved[k]:
+                    link.wxyz, link.position = wxyz[k], T[k, :3, 3]
 
     def show_picture(self, view: str, picture: np.ndarray) -> None:
         """picture: (h, w, 3) uint8, small; into the view's frustum."""

@@ -148,7 +148,7 @@ class ConsoleServer:
     async def _live(self, request):
         from aiohttp import WSMsgType, web
 
-        ws = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=16_384)
+        ws = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=16_384, compress=False)  # JPEG is already
         await ws.prepare(request)
         _no_delay(request)
         self._watchers += 1

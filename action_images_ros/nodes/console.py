@@ -37,6 +37,7 @@ from ..ros.main import run_node
 from ..ros.managed import ManagedNode, made
 from ..ros.messages import JointStateReader, chunk_from_message, image_from_message, stamp_to_ns, untile_actions
 from ..ros.monitor import Level, RateMonitor, Report, Window, milliseconds, not_active
+from ..ros.newest import Unheard, hear
 from ..ros.parameters import parameter
 from ..ros.remote import Remote
 
@@ -70,6 +71,8 @@ class ConsoleNode(ManagedNode):
         self._scene: Scene | None = None
         self._inputs: list = []
         self._watching: list = []
+        self._unheard: list = []
+        self._clocks: list = []
         self.diagnostics.add(self._report)
 
     def setup(self) -> None:
@@ -116,7 +119,8 @@ class ConsoleNode(ManagedNode):
             create(String, "recorder/state", self._on_recorder, qos.LATCHED),
             create(String, "sim_cell/verdict", self._on_cell_verdict, qos.LATCHED),
         ]
-        self._clocks = [self.create_timer(_LOOK_S, self._look), self.create_timer(_ASK_S, self._remote.look_around)]
+        periods = ((_LOOK_S, self._look), (_ASK_S, self._remote.look_around), (1.0 / p.rate_hz, self._hear))
+        self._clocks = [self.create_timer(period_s, act) for period_s, act in periods]
         self._remote.look_around()
         shown = f"?token={token}" if token else ""
         host = "localhost" if is_local(p.host) else p.host
@@ -124,11 +128,11 @@ class ConsoleNode(ManagedNode):
         threading.Thread(target=_be_nice, name="nice", daemon=True).start()
 
     def halt(self) -> None:
-        for timer in getattr(self, "_clocks", []):
+        for timer in self._clocks:
             self.destroy_timer(timer)
-        for subscription in (*self._inputs, *self._watching):
+        for subscription in (*self._inputs, *self._watching, *self._unheard):
             self.destroy_subscription(subscription)
-        self._clocks, self._inputs, self._watching = [], [], []
+        self._clocks, self._inputs, self._watching, self._unheard = [], [], [], []
         if self._server is not None:
             self._server.stop()
         self._server = None
@@ -143,13 +147,17 @@ class ConsoleNode(ManagedNode):
         watched = bool(made(self._server).watchers)
         if watched and not self._watching:
             create = self.create_subscription
+            group = Unheard()
+            self._unheard = [
+                create(JointState, "/joint_states", self._on_joint_states, qos.NEWEST_IN, callback_group=group)
+            ]
+            self._unheard += [
+                create(Image, v.image_topic, partial(self._on_image, v.name), qos.NEWEST_IN, callback_group=group)
+                for v in self._cell.views
+            ]
             self._watching = [
-                create(JointState, "/joint_states", self._on_joint_states, qos.NEWEST_IN),
                 create(MultiDOFJointTrajectory, "targets", self._on_targets, qos.TARGETS),
                 create(String, "chunk_verdicts", self._on_chunk_verdict, qos.STATE),
-            ]
-            self._watching += [
-                create(Image, v.image_topic, partial(self._on_image, v.name), qos.NEWEST_IN) for v in self._cell.views
             ]
             if self._config is not None:
                 self._watching += [
@@ -157,16 +165,17 @@ class ConsoleNode(ManagedNode):
                     create(Image, "predicted_video", self._on_predicted_video, qos.TARGETS),
                 ]
         elif not watched and self._watching:
-            for subscription in self._watching:
+            for subscription in (*self._watching, *self._unheard):
                 self.destroy_subscription(subscription)
-            self._watching = []
+            self._watching, self._unheard = [], []
+
+    def _hear(self) -> None:
+        for subscription in self._unheard:
+            hear(subscription)
 
     def _on_image(self, view: str, msg: Image) -> None:
         now_s = time.monotonic()
-        since_s = now_s - self._drawn_s[view]
-        if since_s < 0.9 / self.parameters.rate_hz:
-            return
-        self._drawn_s[view] = now_s
+        since_s, self._drawn_s[view] = now_s - self._drawn_s[view], now_s
         try:
             self._pictures.live(view, image_from_message(msg), self._state.chunk)
         except ActionImagesError as error:
@@ -197,7 +206,7 @@ class ConsoleNode(ManagedNode):
 
     def _on_joint_states(self, msg: JointState) -> None:
         now_s = time.monotonic()
-        if now_s - self._moved_s < 1.0 / self.parameters.scene_rate_hz:
+        if now_s - self._moved_s < 0.9 / self.parameters.scene_rate_hz:
             return
         try:
             state = self._reader.read(msg)
