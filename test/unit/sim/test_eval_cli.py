@@ -20,7 +20,7 @@ def model(tmp_path_factory):
     from action_images_ros.model.small.conv_canvas import ConvCanvas
 
     directory = tmp_path_factory.mktemp("untrained")
-    config = ModelConfig(conv_canvas=ConvCanvasConfig(width=32, channels=16, blocks=1, heads=2))
+    config = ModelConfig(conv_canvas=ConvCanvasConfig(width=32, channels=16, blocks=1, heads=2), continued_steps=3)
     config.save(directory)
     torch.set_num_threads(1)  # spinning worker threads are slow on a busy machine
     torch.manual_seed(0)
@@ -40,8 +40,10 @@ def test_report_table_and_videos_of_failures(model, tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["columns"]["closed_loop"]["successes"] == 0 and report["columns"]["replay"]["rate"] == 1.0
     assert report == json.loads((tmp_path / "eval.json").read_text())
+    assert report["committed_steps"] == 3
     assert [p.name for p in tmp_path.glob("*.mp4")] == ["failure_closed_loop_0000.mp4"]
-    assert run(*common, "--open-loop") == 0
+    assert run(*common, "--open-loop", "--committed-steps", 1) == 0
+    assert json.loads((tmp_path / "eval.json").read_text())["committed_steps"] == 1
     table = capsys.readouterr().out
     assert "open_loop" in table and "0/1" in table and "replay" not in table
 
