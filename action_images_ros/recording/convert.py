@@ -138,22 +138,22 @@ def _stage_bag(bag: Path, rules: StageRules, make_fk: MakeFk, directory: Path) -
 
 
 def _assemble(config: ConvertConfig, result: Converted, jobs: Sequence[_Job]) -> None:
-    chosen: dict[bool, list[Staged]] = {False: [], True: []}
+    kept: dict[Path, list[Staged]] = {}
     for job in jobs:
-        held_out = _held_out(job.source, config.validation)
         folders = [p.parent for p in sorted((config.out / STAGING / job.key).glob(f"*/{EPISODE}"))]
         for staged in (Staged(f, json.loads((f / EPISODE).read_text(encoding="utf-8"))) for f in folders):
             if _kept(staged.about["success"], config.keep):
-                chosen[held_out].append(staged)
+                kept.setdefault(job.source, []).append(staged)
             else:
                 result.left_out += 1
-    if not chosen[False]:
-        chosen = {False: chosen[True], True: []}
-    result.episodes = _of_one_shape([*chosen[False], *chosen[True]], result)
+    held_out = _held_out(list(kept), config.validation)
+    train_on = [e for source, episodes in kept.items() if source not in held_out for e in episodes]
+    judge_on = [e for source, episodes in kept.items() if source in held_out for e in episodes]
+    result.episodes = _of_one_shape([*train_on, *judge_on], result)
     if not result.episodes:
         why = "; ".join(f"{b}: {w}" for b, w in list(result.skipped.items())[:3])
         raise DatasetError(f"no episode out of {len(jobs) + len(result.skipped)} recordings. {why}")
-    n, train = len(result.episodes), sum(e in chosen[False] for e in result.episodes)
+    n, train = len(result.episodes), sum(e in train_on for e in result.episodes)
     result.splits = {"train": f"0:{train}"} | ({"val": f"{train}:{n}"} if train < n else {})
     result.frames = write_dataset(config.out, result.episodes, result.splits, result.fps, config.video,
                                   _contract(result, config))  # fmt: skip
@@ -179,9 +179,14 @@ def _kept(success: str, keep: Keep) -> bool:
     return keep is Keep.ALL or success == "success" or (keep is Keep.NOT_FAILED and success == "unknown")
 
 
-def _held_out(bag: Path, share: float) -> bool:
-    """By the bag's name alone: the same bag is always in the same split."""
-    return int(hashlib.sha256(bag.name.encode()).hexdigest()[:8], 16) / 2**32 < share
+def _held_out(bags: Sequence[Path], share: float) -> set[Path]:
+    """By each bag's name alone, so that the same bag is always in the same split; but of several at least one is held
+    out, and at least one is not."""
+    place = {bag: int(hashlib.sha256(bag.name.encode()).hexdigest()[:8], 16) / 2**32 for bag in bags}
+    ordered = sorted(bags, key=lambda bag: place[bag])
+    if share <= 0 or len(bags) < 2:
+        return set()
+    return {bag for bag in ordered if place[bag] < share and bag != ordered[-1]} | {ordered[0]}
 
 
 def _contract(result: Converted, config: ConvertConfig) -> dict:

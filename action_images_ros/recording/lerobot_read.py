@@ -77,8 +77,7 @@ def _range(info: dict, split: str, directory: Path) -> tuple[int, int]:
     if not split:
         return 0, int(info["total_episodes"])
     if split not in info["splits"]:
-        remedy = (": no recording is held out; convert again with a larger --validation (0.3), or train without "
-                  "--validation") if split == "val" else ""  # fmt: skip
+        remedy = ": nothing is held out; record more, or train without --validation" if split == "val" else ""
         raise DatasetError(f"{directory} has no split {split!r}, only {', '.join(info['splits'])}{remedy}")
     first, last = info["splits"][split].split(":")
     return int(first), int(last)

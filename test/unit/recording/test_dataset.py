@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import cell_bags
 import numpy as np
@@ -17,6 +18,7 @@ from action_images_ros.model.config import ModelConfig
 from action_images_ros.model.contract import DataContract
 from action_images_ros.model.frames import model_image
 from action_images_ros.recording import action_vector
+from action_images_ros.recording.convert import _held_out
 from action_images_ros.recording.lerobot_read import read_dataset
 from action_images_ros.recording.stage import grid
 from action_images_ros.training.data import CanvasSource, load_episodes
@@ -185,6 +187,13 @@ def test_splits_do_not_depend_on_what_else_is_there(tmp_path):
     shutil.rmtree(tmp_path / "bags" / sorted(set("abcgh") - first)[0])
     convert(tmp_path, "--validation", "0.4", "--workers", "2")
     assert held_out() == first
+
+
+@pytest.mark.parametrize("share", [1e-6, 0.1, 0.999999])
+def test_of_several_bags_one_is_held_out_and_one_is_not(share):
+    for count in range(2, 9):
+        assert 0 < len(_held_out([Path(f"bag{k}") for k in range(count)], share)) < count
+    assert not _held_out([Path("bag")], share) and not _held_out([Path("a"), Path("b")], 0.0)
 
 
 def test_frames_are_the_nearest_to_every_tick():
