@@ -1,9 +1,11 @@
 """`action-images view`: what is in a bag is in the rerun file; what cannot be read is one line."""
 
+import json
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rerun")
@@ -58,6 +60,31 @@ def test_cameras_paths_and_texts_of_a_bag_are_in_the_file(tmp_path, capsys):
     for entity in ("/world/left/picture", "/world/right/picture/predicted", "/world/predicted", "/world/executed",
                    "/joints", "/world/workspace", "/said/instruction", "/world/tcp"):  # fmt: skip
         assert re.search(rf"(?<!\w){re.escape(entity)}\b", text), entity
+
+
+def image(pixels: np.ndarray, stamp_ns: int) -> bytes:
+    height, width = pixels.shape[:2]
+    return message("sensor_msgs/msg/Image", header=header(stamp_ns), height=height, width=width, encoding="rgb8",
+                   is_bigendian=0, step=3 * width, data=pixels.reshape(-1))  # fmt: skip
+
+
+def test_action_images_are_shown_and_a_verdict_only_when_it_changes(tmp_path, capsys):
+    tiles = [("/action_images", "sensor_msgs/msg/Image", T0 + k * 10**8, image(np.full((48, 24, 3), 9, np.uint8), T0))
+             for k in (1, 2, 3)]  # fmt: skip
+    outcomes = ("pending", "pending", "success", "success")
+    verdicts = [json.dumps({"episode": 1, "outcome": o, "time_s": k}) for k, o in enumerate(outcomes)] + ["no JSON"]
+    texts = [("/sim_cell/verdict", "std_msgs/msg/String", T0 + k * 10**8, message("std_msgs/msg/String", data=text))
+             for k, text in enumerate(verdicts)]  # fmt: skip
+    plain = write(tmp_path / "plain", Recipe(seconds=1.0, jpeg=True))
+    bag = write(tmp_path / "bag", Recipe(seconds=1.0, jpeg=True, extra=tiles + texts))
+    counts = {}
+    for path in (plain, bag):
+        assert main(["view", str(path), "--save", str(tmp_path / "out.rrd"), "--width", "80"]) == 0
+        counts[path] = {w: int(n) for n, w in re.findall(r"(\d+) ([a-z ]+)[,:]", capsys.readouterr().out)}
+    assert counts[bag]["action images"] == 3 and counts[bag]["pictures"] == counts[plain]["pictures"] == 20
+    assert counts[bag]["texts"] == counts[plain]["texts"] + 3
+    text = printed(tmp_path / "out.rrd")
+    assert re.search(r"/said/sim_cell/verdict\b", text) and re.search(r"/action_images\b", text)
 
 
 def test_damaged_predictions_are_counted_and_the_rest_is_shown(tmp_path, capsys):
