@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from action_images_ros.metrics.intervals import wilson
 from action_images_ros.model.config import ModelConfig
 from action_images_ros.sim.evaluation import Column, EpisodeOutcome, EvalConfig, evaluate
 from action_images_ros.sim.rollout import RolloutConfig
@@ -36,21 +36,25 @@ def main() -> None:
         result = outcome.result
         print(f"{outcome.episode:4d} {result.verdict.outcome.value:8s} {result.time_s:5.1f} s  {outcome.instruction}: "
               f"{result.verdict.reason}", flush=True)
+        partial = args.out.with_suffix(".partial")
+        partial.write_text(json.dumps(_summary(args, outcomes), indent=1) + "\n")
 
-    began = time.process_time()
-    report, = evaluate(policy, config, EvalConfig(
+    evaluate(policy, config, EvalConfig(
         episodes=args.episodes, seed=args.seed, rollout=RolloutConfig(timeout_s=args.timeout),
         columns=(Column.CLOSED_LOOP,), camera_split=Split.parse(args.cameras)), on_episode)
-    seconds = report.median_success_time_s
-    made = {"policy": str(args.model or args.checkpoint), "cameras": args.cameras, "seed": args.seed,
-            "successes": report.successes, "n": report.n, "wilson_95": [round(v, 4) for v in report.interval],
-            "median_final_distance_m": round(report.median_final_distance_m, 5),
-            "median_success_time_s": None if math.isnan(seconds) else round(seconds, 2), "failures": report.reasons,
-            "processor_s": round(time.process_time() - began, 1),
+    args.out.with_suffix(".partial").replace(args.out)
+
+
+def _summary(args: argparse.Namespace, outcomes: list[EpisodeOutcome]) -> dict:
+    results = [o.result for o in outcomes]
+    good, n = [r for r in results if r.success], len(results)
+    return {"policy": str(args.model or args.checkpoint), "cameras": args.cameras, "seed": args.seed,
+            "successes": len(good), "n": n, "wilson_95": [round(v, 4) for v in wilson(len(good), n)],
+            "median_final_distance_m": round(float(np.median([r.final_distance_m for r in results])), 5),
+            "median_success_time_s": round(float(np.median([r.time_s for r in good])), 2) if good else None,
             "episodes": [{"episode": o.episode, "instruction": o.instruction, "success": o.result.success,
                           "reason": o.result.verdict.reason, "time_s": round(o.result.time_s, 2),
                           "final_distance_m": round(o.result.final_distance_m, 5)} for o in outcomes]}
-    args.out.write_text(json.dumps(made, indent=1) + "\n")
 
 
 def _policy(args: argparse.Namespace):

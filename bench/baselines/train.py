@@ -49,6 +49,13 @@ class Run:
                     "optimiser": self.optimiser.state_dict(), "statistics": self.statistics,
                     "samples": self.samples, "spent_s": self.spent_s}, partial)
         os.replace(partial, self.path)
+        (self.args.out / "trained.json").write_text(json.dumps(self.facts(), indent=1) + "\n")
+
+    def facts(self) -> dict:
+        args = self.args
+        return {"policy": args.policy, "samples": self.samples, "processor_s": round(self.spent_s, 1),
+                "loss": self.loss, "learning_rate": args.learning_rate, "batch_size": args.batch_size,
+                "minutes": args.minutes, "parameters": sum(p.numel() for p in self.policy.parameters())}
 
     @property
     def share(self) -> float:
@@ -103,11 +110,7 @@ def main() -> None:
     run = Run(args)
     if run.share < 1.0:
         train(run, Windows(args.data, args.episodes))
-    row = {"policy": args.policy, "samples": run.samples, "processor_s": round(run.spent_s, 1), "loss": run.loss,
-           "learning_rate": args.learning_rate, "batch_size": args.batch_size, "episodes": args.episodes,
-           "parameters": sum(p.numel() for p in run.policy.parameters())}
-    (args.out / "trained.json").write_text(json.dumps(row, indent=1) + "\n")
-    print(json.dumps(row))
+    print(run.facts())
 
 
 def train(run: Run, windows: Windows) -> None:
