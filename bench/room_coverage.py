@@ -22,7 +22,17 @@ ROOMS = (
     "policy", "training", "sim", "overlay", "arm", "console", "viewing",
 )  # fmt: skip
 
-EXCLUDED: dict[str, str] = {
+_CUDA = "needs an NVIDIA GPU; test/unit/engines/test_cuda.py runs it where there is one"
+_TENSORRT = "runs a TensorRT engine on an NVIDIA GPU; `action-images compile` verifies it there"
+
+EXCLUDED = {
+    "arm/strict_server.py": "runs in the environment of the strict simulator alone (test/system/test_franka_arm.py)",
+    "engines/attention.py:_milliseconds": _CUDA,
+    "engines/attention.py:measured": _CUDA,
+    "engines/plans.py:PlanDenoiser._make_runner.run": _TENSORRT,
+    "engines/plans_wan.py:engine_denoiser": _TENSORRT,
+    "engines/resident.py:_captured": _CUDA,
+    "engines/tensorrt_api.py:Graph.__call__": _TENSORRT,
 }
 """File, or file:function, below the package that these tests cannot run, and why. Everything else counts."""
 
