@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -82,50 +83,70 @@ class PickExpert(StagedExpert):
 
 
 @dataclass(frozen=True)
-class PickCube:
-    """lifted_m: how far the cube's centre must be above where it lay, for dwell_s of simulation time."""
+class CubeTask:
+    """Three cubes. Subclasses say what asks for one (`phrases`), whether there is a bowl (`has_bowl`), who can do it
+    (`expert_type`) and when it is done (`standing`), which must last dwell_s of simulation time."""
 
-    name: str = "pick_cube"
-    lifted_m: float = 0.06
+    name: str = ""
     dwell_s: float = 0.5
     exploration_m: float = 0.008
+    expert_type: ClassVar[type[PickExpert]] = PickExpert
 
     @property
     def props(self) -> tuple[Prop, ...]:
-        return cubes_and_bowl()
+        return (*(Cube(f"cube{i}") for i in range(CUBES)), Bowl("bowl"))
 
     def phrases(self, objects: tuple[SceneObject, ...], target: int) -> tuple[str, ...]:
-        return pick_phrases(objects[target].colour)
+        raise NotImplementedError
+
+    def has_bowl(self, rng: np.random.Generator) -> bool:
+        raise NotImplementedError
+
+    def standing(self, scene: Scene, cell: Situation) -> Standing:
+        raise NotImplementedError
 
     def askable(self, objects: tuple[SceneObject, ...]) -> int:
         return CUBES
 
     def expert_of(self, objects: tuple[SceneObject, ...], target: int) -> PickExpert:
-        return PickExpert(initial_states(objects), target)
+        return self.expert_type(initial_states(objects), target)
 
     def expert(self, scene: Scene) -> PickExpert:
         return self.expert_of(scene.objects, scene.target)
 
     def sample(self, rng: np.random.Generator, split: Split, kinematics: ArmKinematics) -> Scene:
-        """Cubes, and in four scenes of ten a bowl, in the split's own cells of the table."""
-        with_bowl = rng.uniform() < _BOWL_SHARE
+        """In the split's own cells of the table."""
+        with_bowl = self.has_bowl(rng)
         for _ in range(_TRIES):
             objects = sample_objects(rng, split, with_bowl)
             if objects is None:
                 continue
             target = int(rng.integers(CUBES))
             experts = [self.expert_of(objects, i) for i in range(CUBES)]
-            poses = [p for e in experts for p in (e.grasp(e.things), e.goal_base_T_tcp)]
-            q = random_start(rng, kinematics, poses)
+            q = random_start(rng, kinematics, [p for e in experts for p in (e.grasp(e.things), e.goal_base_T_tcp)])
             if q is not None:
                 return compose(self, rng, split, objects, target, q)
         raise SimError(f"no reachable {self.name} scene in {_TRIES} tries")
 
     def judge(self, scene: Scene, timeout_s: float = 20.0) -> KeptJudge:
         names = tuple(f"{o.colour} cube" for o in scene.objects[:CUBES])
-        return KeptJudge(scene, lambda cell: self._standing(scene, cell), names, self.dwell_s, timeout_s)
+        return KeptJudge(scene, lambda cell: self.standing(scene, cell), names, self.dwell_s, timeout_s)
 
-    def _standing(self, scene: Scene, cell: Situation) -> Standing:
+
+@dataclass(frozen=True)
+class PickCube(CubeTask):
+    """lifted_m: how far the cube's centre must be above where it lay. In four scenes of ten there is a bowl."""
+
+    name: str = "pick_cube"
+    lifted_m: float = 0.06
+
+    def phrases(self, objects: tuple[SceneObject, ...], target: int) -> tuple[str, ...]:
+        return pick_phrases(objects[target].colour)
+
+    def has_bowl(self, rng: np.random.Generator) -> bool:
+        return bool(rng.uniform() < _BOWL_SHARE)
+
+    def standing(self, scene: Scene, cell: Situation) -> Standing:
         height = cell.thing_states()[:CUBES, 2] - CUBE_SIDE_M / 2
         return Standing(tuple(height >= self.lifted_m), f"lifted {height[scene.target] * 1e3:.0f} mm",
                         fallen(scene, height))
@@ -140,10 +161,6 @@ def fallen(scene: Scene, height_m: np.ndarray) -> str:
     """Why the task is spoilt: the asked cube is below the table. height_m: of each cube above where it lay."""
     return f"dropped: the {scene.objects[scene.target].colour} cube is off the table" * bool(
         height_m[scene.target] < -0.05)
-
-
-def cubes_and_bowl() -> tuple[Prop, ...]:
-    return (*(Cube(f"cube{i}") for i in range(CUBES)), Bowl("bowl"))
 
 
 def side_yaw(thing: np.ndarray) -> float:

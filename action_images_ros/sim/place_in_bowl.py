@@ -6,32 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import SimError
 from ..geometry.se3 import make
-from .judging import KeptJudge, Standing
-from .kinematics import ArmKinematics
-from .layout import random_start
-from .pick_cube import (
-    CUBES,
-    PickExpert,
-    between,
-    cubes_and_bowl,
-    fallen,
-    holds,
-    in_bowl,
-    over_bowl,
-    sample_objects,
-)
-from .props import CUBE_SIDE_M, Prop
+from .judging import Standing
+from .pick_cube import CUBES, CubeTask, PickExpert, between, fallen, holds, in_bowl, over_bowl
+from .props import CUBE_SIDE_M
 from .scene import Scene, SceneObject
-from .split import Split
 from .staged import Aim, Moment
-from .tabletop import compose, initial_states
 from .tasks import Situation
 
 _DROP_Z_M, _CARRY_Z_M, _LEAVE_Z_M = 0.105, 0.13, 0.19
 _OVER_BOWL_M, _NEAR_BOWL_M = 0.022, 0.06
-_TRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -73,49 +57,21 @@ class PlaceExpert(PickExpert):
 
 
 @dataclass(frozen=True)
-class PlaceInBowl:
-    """The cube must lie in the bowl, let go of, for dwell_s of simulation time."""
+class PlaceInBowl(CubeTask):
+    """The cube must lie in the bowl, let go of."""
 
     name: str = "place_in_bowl"
-    dwell_s: float = 0.5
-    exploration_m: float = 0.008
-
-    @property
-    def props(self) -> tuple[Prop, ...]:
-        return cubes_and_bowl()
+    expert_type = PlaceExpert
 
     def phrases(self, objects: tuple[SceneObject, ...], target: int) -> tuple[str, ...]:
         colour = objects[target].colour
         return tuple(p.format(colour) for p in ("put the {} cube in the bowl", "place the {} cube in the bowl",
                                                 "drop the {} cube into the bowl", "move the {} cube into the bowl"))
 
-    def askable(self, objects: tuple[SceneObject, ...]) -> int:
-        return CUBES
+    def has_bowl(self, rng: np.random.Generator) -> bool:
+        return True
 
-    def expert_of(self, objects: tuple[SceneObject, ...], target: int) -> PlaceExpert:
-        return PlaceExpert(initial_states(objects), target)
-
-    def expert(self, scene: Scene) -> PlaceExpert:
-        return self.expert_of(scene.objects, scene.target)
-
-    def sample(self, rng: np.random.Generator, split: Split, kinematics: ArmKinematics) -> Scene:
-        """Cubes and bowl in the split's own cells of the table."""
-        for _ in range(_TRIES):
-            objects = sample_objects(rng, split, with_bowl=True)
-            if objects is None:
-                continue
-            target = int(rng.integers(CUBES))
-            experts = [self.expert_of(objects, i) for i in range(CUBES)]
-            q = random_start(rng, kinematics, [p for e in experts for p in (e.grasp(e.things), e.goal_base_T_tcp)])
-            if q is not None:
-                return compose(self, rng, split, objects, target, q)
-        raise SimError(f"no reachable {self.name} scene in {_TRIES} tries")
-
-    def judge(self, scene: Scene, timeout_s: float = 20.0) -> KeptJudge:
-        names = tuple(f"{o.colour} cube" for o in scene.objects[:CUBES])
-        return KeptJudge(scene, lambda cell: self._standing(scene, cell), names, self.dwell_s, timeout_s)
-
-    def _standing(self, scene: Scene, cell: Situation) -> Standing:
+    def standing(self, scene: Scene, cell: Situation) -> Standing:
         now = Moment(cell.base_T_tcp, cell.openness, cell.thing_states())
         free = [not between(now, i) or now.openness > 0.75 for i in range(CUBES)]
         off = float(np.linalg.norm(now.things[scene.target, :2] - now.things[-1, :2]))
