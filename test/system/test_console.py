@@ -75,7 +75,7 @@ def moving(parts, page):
     operator.until(lambda: watch.resting(), "rest", 30.0)
     enable_by_click(parts, page)
     began_s = time.monotonic()
-    operator.until(lambda: watch.travel_rad(began_s) > 0.05, "motion", 60.0)
+    operator.until(lambda: watch.travel_rad(began_s) > 0.05, "motion", 120.0)
     yield
     player.expert = None
 
@@ -121,8 +121,8 @@ def test_the_page_shows_moving_pictures_of_every_camera_and_the_scene(graph, pag
         page.until(shown.format(15), f"more pictures of {view}", 120, watching(parts))
     page.until("document.querySelectorAll('.actions_picture').length == 2 && [...document.querySelectorAll("
                "'.actions_picture')].every(i => i.naturalWidth)", "action images", 120, watching(parts))  # fmt: skip
-    page.until("document.querySelectorAll('.status').length >= 6", "health", 90, watching(parts))
-    page.until("document.getElementById('link_stop').classList.contains('ok')", "the stop link", 90, watching(parts))
+    page.until("document.querySelectorAll('.status').length >= 6", "health", 120, watching(parts))
+    page.until("document.getElementById('link_stop').classList.contains('ok')", "the stop link", 120, watching(parts))
     assert page.frames("/scene/"), "the scene has no process of its own"
     assert not [line for line in page.console if line.startswith("exception")]
 
@@ -133,10 +133,10 @@ def test_an_instruction_typed_into_the_page_reaches_the_graph(graph, page):
     field = "document.getElementById('instruction')"
     page.run(f"{field}.value = ''; {field}.focus()")
     page.run("document.getElementById('scene_frame').focus()")  # as a scene does when it has loaded
-    page.until(f"document.activeElement === {field}", "the focus to come back", 30, watching(parts))
+    page.until(f"document.activeElement === {field}", "the focus to come back", 120, watching(parts))
     page.type("reach the cyan ball")
-    parts[1].until(lambda: "reach the cyan ball" in heard, "the instruction", 60.0)
-    page.until("document.getElementById('instruction_now').textContent.includes('cyan')", "it on the page", 60,
+    parts[1].until(lambda: "reach the cyan ball" in heard, "the instruction", 120.0)
+    page.until("document.getElementById('instruction_now').textContent.includes('cyan')", "it on the page", 120,
                watching(parts))  # fmt: skip
 
 
@@ -147,14 +147,14 @@ def test_an_earlier_instruction_is_offered_and_one_click_says_it_again(graph, pa
     for text in ("reach the red ball", "reach the green ball"):
         page.run(f"{field}.value = ''; {field}.focus()")
         page.type(text)
-        page.until(f"document.getElementById('instruction_now').textContent.includes('{text}')", text, 60,
+        page.until(f"document.getElementById('instruction_now').textContent.includes('{text}')", text, 120,
                    watching(parts))  # fmt: skip
-    parts[1].until(lambda: heard[-1:] == ["reach the green ball"], "the newest instruction", 60.0)
+    parts[1].until(lambda: heard[-1:] == ["reach the green ball"], "the newest instruction", 120.0)
     page.run(f"{field}.blur(); {field}.focus()")
     page.until("document.querySelector('#past:not([hidden]) li:nth-child(2)')?.textContent == 'reach the red ball'",
-               "the earlier instruction to be offered", 60, watching(parts))  # fmt: skip
+               "the earlier instruction to be offered", 120, watching(parts))  # fmt: skip
     page.click("#past li:nth-child(2)")
-    parts[1].until(lambda: heard[-1] == "reach the red ball", "the earlier instruction", 60.0)
+    parts[1].until(lambda: heard[-1] == "reach the red ball", "the earlier instruction", 120.0)
 
 
 def test_the_slider_changes_the_speed_of_the_controller_that_runs(graph, page):
@@ -164,23 +164,23 @@ def test_the_slider_changes_the_speed_of_the_controller_that_runs(graph, page):
     def told() -> float:
         return operator.value("controller: control", "speed_factor")
 
-    page.until("!document.getElementById('speed').disabled", "a slider that can be moved", 90, watching(parts))
+    page.until("!document.getElementById('speed').disabled", "a slider that can be moved", 120, watching(parts))
     page.drag("#speed", 0.3)
-    operator.until(lambda: 0.1 < told() < 0.5, "the controller's word", 60.0)
-    page.until(f"document.getElementById('speed_value').textContent == '{told():.2f}×'", "it on the page", 60,
+    operator.until(lambda: 0.1 < told() < 0.5, "the controller's word", 120.0)
+    page.until(f"document.getElementById('speed_value').textContent == '{told():.2f}×'", "it on the page", 120,
                watching(parts))  # fmt: skip
     page.drag("#speed", 1.0)
-    operator.until(lambda: told() == 1.0, "the old speed", 60.0)
+    operator.until(lambda: told() == 1.0, "the old speed", 120.0)
 
 
 def test_who_is_in_control_is_shown_and_said(graph, page):
     parts, _ = graph
     heard = heard_on(parts, "control_source")
-    parts[1].until(lambda: heard, "the decoder's word", 60.0)
+    parts[1].until(lambda: heard, "the decoder's word", 120.0)
     for who in ("human", "policy"):
         page.click(f'[data-who="{who}"]')
-        parts[1].until(lambda w=who: heard[-1] == w, f"{who} on control_source", 60.0)
-        page.until(f"document.querySelector('#who .on')?.dataset.who == '{who}'", f"{who} on the page", 60,
+        parts[1].until(lambda w=who: heard[-1] == w, f"{who} on control_source", 120.0)
+        page.until(f"document.querySelector('#who .on')?.dataset.who == '{who}'", f"{who} on the page", 120,
                    watching(parts))  # fmt: skip
 
 
@@ -191,27 +191,27 @@ def test_a_recording_is_thrown_away_by_a_second_click(graph, page):
     def recorder() -> dict:
         return json.loads(states[-1]) if states else {}
 
-    page.until("!document.getElementById('record').disabled", "a recorder", 60, watching(parts))
+    page.until("!document.getElementById('record').disabled", "a recorder", 120, watching(parts))
     page.click("#record")
-    parts[1].until(lambda: recorder().get("recording"), "a recording", 60.0)
+    parts[1].until(lambda: recorder().get("recording"), "a recording", 120.0)
     directory = Path(recorder()["directory"])
-    page.until("!document.getElementById('discard').disabled", "the button", 60, watching(parts))
+    page.until("!document.getElementById('discard').disabled", "the button", 120, watching(parts))
     page.click("#discard")
-    page.until("document.getElementById('discard').textContent == 'Delete?'", "the question", 30, watching(parts))
+    page.until("document.getElementById('discard').textContent == 'Delete?'", "the question", 120, watching(parts))
     assert recorder()["recording"] and directory.is_dir()
     deadline_s = time.monotonic() + 60.0
     while recorder()["recording"]:  # a slow browser may take longer than the question stands
         assert time.monotonic() < deadline_s, "the second click deletes nothing"
         page.click("#discard")
         parts[1].spin_for(0.5)
-    parts[1].until(lambda: not directory.exists(), "the recording to be gone", 60.0)
+    parts[1].until(lambda: not directory.exists(), "the recording to be gone", 120.0)
 
 
 def test_stop_stops(graph, page):
     parts, _ = graph
     with moving(parts, page):
         stop_by_click(parts, page)
-        page.until("document.getElementById('state').textContent == 'disabled'", "the page to say so", 60,
+        page.until("document.getElementById('state').textContent == 'disabled'", "the page to say so", 120,
                    watching(parts))  # fmt: skip
 
 
@@ -236,5 +236,5 @@ def test_the_page_says_when_a_node_is_lost(graph, page):
     os.kill(runner.pid("controller"), signal.SIGKILL)
     page.open(f"http://localhost:{graph[1]}/")
     page.until("document.getElementById('state') && document.getElementById('state').textContent == 'unreachable'",
-               "state unreachable", 90, watching(parts))  # fmt: skip
-    page.until("document.getElementById('banner').innerText.includes('controller')", "a banner", 30, watching(parts))
+               "state unreachable", 120, watching(parts))  # fmt: skip
+    page.until("document.getElementById('banner').innerText.includes('controller')", "a banner", 120, watching(parts))

@@ -201,15 +201,29 @@ function cameraPanels(views) {
   }
 }
 
+/* One after the other: where the browser is slow, what is overtaken is left out, instead of a queue before STOP. */
+const newest = new Map();
+function load(image, jpeg) {
+  const url = URL.createObjectURL(jpeg);
+  image.dataset.busy = "1";
+  image.onload = image.onerror = () => {
+    URL.revokeObjectURL(url);
+    delete image.dataset.busy;
+    const next = newest.get(image);
+    newest.delete(image);
+    if (next) load(image, next);
+  };
+  image.src = url;
+}
+
 function showPicture(bytes) {
   const kind = KINDS[bytes[0]], view = new TextDecoder().decode(bytes.subarray(2, 2 + bytes[1]));
   const panel = document.querySelector(`.camera[data-view="${CSS.escape(view)}"]`);
   if (!panel) return;
   const image = panel.querySelector(`.${kind}_picture`);
-  const url = URL.createObjectURL(new Blob([bytes.subarray(2 + bytes[1])], { type: "image/jpeg" }));
-  const before = image.dataset.url;
-  image.onload = () => { if (before) URL.revokeObjectURL(before); };
-  image.src = image.dataset.url = url;
+  const jpeg = new Blob([bytes.subarray(2 + bytes[1])], { type: "image/jpeg" });
+  if (image.dataset.busy) newest.set(image, jpeg);
+  else load(image, jpeg);
   image.dataset.number = Number(image.dataset.number || 0) + 1;
   if (kind !== "live") for (const part of [image.parentElement, image.parentElement.parentElement]) part.classList.add("on");
   framesSeen++;
