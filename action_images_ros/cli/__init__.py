@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "doctor": "check this machine and say how to mend what is missing",
     "demo": "run the whole graph on the simulated cell and judge the outcome",
     "up": "start a graph of nodes without ros2 launch",
+    "call": "call a service of the running graph, or say a text on a topic",
     "sim": "the simulated cell without ROS: collect expert episodes",
     "eval": "success rates of a model in the simulated cell, in lockstep",
     "generate": "action images and video from images, without a robot",

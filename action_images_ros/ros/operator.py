@@ -11,6 +11,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -96,6 +97,14 @@ class Operator:
             publisher = self._texts[topic] = self.node.create_publisher(String, topic, qos.STATE)
             self.until(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}", _SERVICE_S)
         self._texts[topic].publish(String(data=text))
+
+    def tell(self, topic: str, text: str) -> None:
+        """The same on a latched topic; returns when everybody who listens has it, so that the process may end."""
+        publisher = self.node.create_publisher(String, topic, qos.LATCHED)
+        self.until(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}", _SERVICE_S)
+        publisher.publish(String(data=text))
+        if not publisher.wait_for_all_acked(Duration(seconds=_SERVICE_S)):
+            raise TransportError(f"waited {_SERVICE_S:g} s until {topic} was heard")
 
     def enable(self, on: bool = True) -> Answer:
         return self._call(SetBool, "enable", SetBool.Request(data=on))
