@@ -119,8 +119,7 @@ class ConsoleNode(ManagedNode):
             create(String, "recorder/state", self._on_recorder, qos.LATCHED),
             create(String, "sim_cell/verdict", self._on_cell_verdict, qos.LATCHED),
         ]
-        periods = ((_LOOK_S, self._look), (_ASK_S, self._remote.look_around), (1.0 / p.rate_hz, self._hear))
-        self._clocks = [self.create_timer(period_s, act) for period_s, act in periods]
+        self._clocks = [self.create_timer(_LOOK_S, self._look), self.create_timer(_ASK_S, self._remote.look_around)]
         self._remote.look_around()
         shown = f"?token={token}" if token else ""
         host = "localhost" if is_local(p.host) else p.host
@@ -146,6 +145,7 @@ class ConsoleNode(ManagedNode):
         """Receive what comes often while a page is open, and only then."""
         watched = bool(made(self._server).watchers)
         if watched and not self._watching:
+            self._clocks.append(self.create_timer(1.0 / self.parameters.rate_hz, self._hear))
             create = self.create_subscription
             group = Unheard()
             self._unheard = [
@@ -165,6 +165,7 @@ class ConsoleNode(ManagedNode):
                     create(Image, "predicted_video", self._on_predicted_video, qos.TARGETS),
                 ]
         elif not watched and self._watching:
+            self.destroy_timer(self._clocks.pop())
             for subscription in (*self._watching, *self._unheard):
                 self.destroy_subscription(subscription)
             self._watching, self._unheard = [], []
