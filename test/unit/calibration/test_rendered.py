@@ -10,9 +10,13 @@ import yaml
 from action_images_ros.bench.calibration import pose_error
 from action_images_ros.bench.calibration_cell import operator_poses, random_cell
 from action_images_ros.bench.calibration_pictures import RenderedCell
+from action_images_ros.calibration.desk import CalibrationDesk
+from action_images_ros.calibration.folder import read_joints
+from action_images_ros.calibration.session import CalibrationSession
 from action_images_ros.calibration.store import StoredCalibration
-from action_images_ros.cell import Cell
+from action_images_ros.cell import Calibrated, Cell, WorkspaceBox
 from action_images_ros.cli import main
+from action_images_ros.errors import CalibrationError
 from action_images_ros.geometry.se3 import transform
 
 
@@ -125,8 +129,6 @@ def test_a_broken_folder_is_named(true_cell, taken, tmp_path, spoil, complaint, 
 
 
 def test_joints_may_be_json(taken, true_cell, tmp_path):
-    from action_images_ros.calibration.folder import read_joints
-
     table = read_joints(taken[0])
     document = {name: {"q": row["q"].tolist(), "dq": [0.1] * 7, "stamp_ns": 5} for name, row in table.items()}
     (tmp_path / "joints.json").write_text(json.dumps(document))
@@ -160,7 +162,6 @@ def _bag(folder, true_cell, path):
     """The pictures as a recording: at each pose the arm rests for a second, and moves for half a second in between."""
     from rosbags.typesys import Stores, get_typestore
 
-    from action_images_ros.calibration.folder import read_joints
     from action_images_ros.recording.bag_writer import BagWriter, TopicSpec
 
     store, bag, began = get_typestore(Stores.ROS2_JAZZY), BagWriter(path, []), 1_700_000_000_000_000_000
@@ -210,3 +211,36 @@ def test_a_recording_gives_the_same_cameras_as_its_pictures(taken, true_cell, co
     capsys.readouterr()
     assert main([*command, "--bag", str(tmp_path / "bag"), "--out", str(tmp_path / "x.yaml")]) == 2
     assert "--images and --bag are both given" in capsys.readouterr().err
+
+
+def test_the_desk_takes_poses_and_takes_them_back_and_leaves_what_the_command_reads(true_cell, taken, tmp_path):
+    folder, samples, _ = taken
+    box = WorkspaceBox((0.22, -0.40, 0.12), (0.75, 0.40, 0.70), (), 0.0)
+    desk = CalibrationDesk(CalibrationSession(true_cell.rig, true_cell.arm, box), 9, tmp_path)
+    with pytest.raises(CalibrationError, match="no pose to take back"):
+        desk.undo()
+    pictures = [{v: cv2.imread(str(folder / v / f"{s.name}.png"))[..., ::-1] for v in true_cell.rig.cameras}
+                for s in samples]  # fmt: skip
+    with pytest.raises(CalibrationError, match=r"view left: the picture is \(20, 10\), its camera's lens is known for"):
+        desk.take({"left": np.zeros((10, 20, 3), np.uint8)}, samples[0].q, np.zeros(7), 1)
+    for images, sample in zip(pictures[:9], samples):
+        assert not desk.enough
+        taken_now = desk.take(images, sample.q, np.zeros(7), 7)
+        assert taken_now.accepted, taken_now.reason
+    assert "nearly the same as pose 08" in desk.take(pictures[8], samples[8].q, np.zeros(7), 7).reason
+    assert desk.enough and desk.undo() == "08" and not desk.enough
+    assert not (tmp_path / "pictures" / "left" / "08.png").exists()
+    desk.take(pictures[8], samples[8].q, np.zeros(7), 7)
+    with pytest.raises(CalibrationError, match="nothing to save; solve first"):
+        desk.save("2026-05-26", Cell.load(folder / "cell.yaml", Calibrated.OPTIONAL))
+    result, status = desk.solve(), desk.status()
+    assert (status["poses"], status["missing"], status["enough"], status["solved"]) == (9, [], True, True)
+    for view, found in result.views.items():
+        assert np.linalg.norm(pose_error(found.parent_T_camera, true_cell.cameras[view])[:3]) < 4e-3
+        assert 0 < status["views"][view]["workspace_sd_mm"] < 2
+    files = desk.save("2026-05-26", Cell.load(folder / "cell.yaml", Calibrated.OPTIONAL))
+    assert all(f.is_file() for f in files) and StoredCalibration.load(files[0]).result.poses == 9
+    kept = read_joints(tmp_path / "pictures")
+    np.testing.assert_allclose([row["q"] for row in kept.values()], [s.q for s in samples[:9]], atol=1e-8)
+    live = desk.picture("left", pictures[0]["left"], desk.look(pictures[0]["left"]), "note")
+    assert live.dtype == np.uint8 and np.any(live[: pictures[0]["left"].shape[0]] != pictures[0]["left"])
