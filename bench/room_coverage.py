@@ -17,7 +17,7 @@ DATA = ROOT / "runs" / "coverage"
 LEAST = 90.0
 
 ROOMS = (
-    "errors", "geometry", "types", "yaml_tree", "cell", "cell_calibration", "camera_settings", "streams", "cameras",
+    "errors", "interrupts", "geometry", "types", "yaml_tree", "cell", "cell_calibration", "camera_settings", "streams", "cameras",
     "codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures", "trajectory_csv",
     "policy", "training", "sim", "overlay", "arm", "console", "viewing",
 )  # fmt: skip
