@@ -17,9 +17,9 @@ DATA = ROOT / "runs" / "coverage"
 LEAST = 90.0
 
 ROOMS = (
-    "errors", "interrupts", "geometry", "types", "yaml_tree", "cell", "cell_calibration", "camera_settings", "streams", "cameras",
-    "codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures", "trajectory_csv",
-    "policy", "training", "sim", "overlay", "arm", "console", "viewing",
+    "errors", "interrupts", "geometry", "types", "yaml_tree", "cell", "cell_calibration", "camera_settings", "streams",
+    "cameras", "codec", "model", "engines", "control", "calibration", "recording", "metrics", "pictures",
+    "trajectory_csv", "policy", "training", "sim", "overlay", "arm", "console", "viewing",
 )  # fmt: skip
 
 _CUDA = "needs an NVIDIA GPU; test/unit/engines/test_cuda.py runs it where there is one"
