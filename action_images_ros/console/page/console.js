@@ -240,7 +240,7 @@ function show(s) {
       : `${c.rate_hz.toFixed(1)} Hz, ${c.age_ms === null ? "–" : c.age_ms.toFixed(0)} ms old` + (s.skew_ms === null ? "" : `, skew ${s.skew_ms.toFixed(1)} ms`) + (c.level === "ok" ? "" : ` · ${c.message}`);
   }
   $("instruction_now").textContent = s.instruction ? `“${s.instruction}”` : "no instruction yet";
-  if (!$("instruction").value && s.instruction && document.activeElement !== $("instruction")) $("instruction").value = s.instruction;
+  showInstruction(s.instruction);
   if (s.chunk.span_s) for (const span of document.querySelectorAll("figcaption .span")) span.textContent = `now to +${s.chunk.span_s} s`;
   for (const button of document.querySelectorAll("[data-who]")) button.className = button.dataset.who === s.control_source ? "on" : "";
   showRecorder(s.recorder, s.offers);
@@ -249,6 +249,15 @@ function show(s) {
   showStatuses(s.statuses);
   showEvents(s.events);
   drawBars(s);
+}
+
+/* the field follows the graph, unless somebody writes into it */
+let told = "";
+function showInstruction(text) {
+  const input = $("instruction");
+  if (text === told || document.activeElement === input) return;
+  if (!input.value || input.value === told) input.value = text;
+  told = text;
 }
 
 function showController(c) {
@@ -418,7 +427,7 @@ if (SETTINGS.scene) {
     if (event.data === "stop") stop();
     if (event.data === "scene") $("scene").classList.remove("loading");
   });
-  $("scene_frame").addEventListener("load", () => setTimeout(() => $("scene").classList.remove("loading"), 20000));
+  $("scene_frame").addEventListener("load", () => setTimeout(() => $("scene").classList.remove("loading"), 60000));
 } else {
   $("scene").classList.remove("loading");
   $("scene_frame").remove();
