@@ -228,14 +228,14 @@ parent.postMessage("scene","*");clearInterval(look)}},200);
 const slow=location.search.includes("slow"),draw=requestAnimationFrame.bind(window),
 undraw=cancelAnimationFrame.bind(window);let last=0,late=0,drawn=0;
 requestAnimationFrame=f=>{const g=f2=>{const asked=performance.now();return draw(t=>{last=performance.now();
-late=last-asked;drawn++;f2(t)})},rest=drawn<40?0:Math.min(3000,4*late),
+late=last-asked;drawn++;f2(t)})},rest=Math.min(drawn<40?300:3000,4*late),
 wait=last+(slow?Math.max(30,rest):30)-performance.now();
 return wait>0?-setTimeout(()=>g(f),wait):g(f)};
 cancelAnimationFrame=id=>id<0?clearTimeout(-id):undraw(id);
 </script>"""
 """Put into the scene's page: keys that stop do so from there too; it says when it has connected, and connects again
 also while the mouse is elsewhere; 30 frames a second are enough, and where a processor has to draw them, it rests
-four times as long as each of them kept it busy, once the scene stands."""
+four times as long as each of them kept it busy, at most 0.3 s until the scene stands."""
 
 
 class _SceneProxy:
