@@ -89,7 +89,7 @@ class LerobotPolicy:
 
     @classmethod
     def load(cls, checkpoint: Path) -> LerobotPolicy:
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=False)
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
         policy = build(stored["policy"])
         policy.load_state_dict(stored["average"])
         return cls(stored["policy"], policy, stored["statistics"])

@@ -37,7 +37,7 @@ class Run:
             self._resume()
 
     def _resume(self) -> None:
-        stored = torch.load(self.path, map_location="cpu", weights_only=False)
+        stored = torch.load(self.path, map_location="cpu", weights_only=True)
         self.policy.load_state_dict(stored["weights"])
         self.optimiser.load_state_dict(stored["optimiser"])
         self.average, self.statistics = stored["average"], stored["statistics"]
