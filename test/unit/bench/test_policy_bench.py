@@ -81,7 +81,7 @@ def test_verify_fails_where_an_engine_cannot_run(inputs):
 
 def test_wrong_arguments_are_one_line_and_status_2(inputs, tmp_path, capsys):
     assert main(["bench", "policy", "--model", str(tmp_path / "none")]) == 2
-    assert "none does not exist" in capsys.readouterr().err
+    assert "none is not a model directory" in capsys.readouterr().err
     assert bench(inputs, "--engine", "cuda") == 2
     legal = "onnxruntime, openvino, tensorrt, tensorrt-rtx, torch, torch-compile"
     assert f"engine is 'cuda'; legal: {legal}" in capsys.readouterr().err
