@@ -44,6 +44,14 @@ def test_rooms_are_counted_without_what_is_left_out():
         SCRIPT["tallies"](report(80), {"codec/y.py:gone": "needs a GPU"})
 
 
+@pytest.mark.parametrize(("failures", "errors", "passed"), [("0", "0", True), ("1", "0", False), ("0", "2", False)])
+def test_a_crash_after_the_tests_is_no_failure_of_theirs(tmp_path, failures, errors, passed):
+    told = tmp_path / "tests.xml"
+    assert not SCRIPT["all_passed"](told)
+    told.write_text(f'<testsuites><testsuite failures="{failures}" errors="{errors}" tests="9"/></testsuites>')
+    assert SCRIPT["all_passed"](told) is passed
+
+
 @pytest.mark.parametrize(("covered", "status", "said"), [(85, 0, "below 90 %: none"), (84, 1, "below 90 %: codec")])
 def test_one_room_below_its_least_is_status_1(capsys, covered, status, said):
     assert SCRIPT["judge"](report(covered), {}) == status
